@@ -1,0 +1,71 @@
+//! What the configuration asks of the handlers without knowing them.
+
+use serde_json::Value;
+
+use super::diagnostic::Severity;
+use super::endpoint::Transports;
+use super::model::Timeouts;
+
+/// The handler types that a configuration may name.
+pub trait Catalog: Send + Sync {
+    /// Every type, sorted by name.
+    fn types(&self) -> Vec<&dyn HandlerType>;
+
+    /// The type of that name.
+    fn get(&self, name: &str) -> Option<&dyn HandlerType> {
+        self.types().into_iter().find(|t| t.name() == name)
+    }
+}
+
+/// One handler type, as the configuration sees it.
+pub trait HandlerType: Send + Sync {
+    /// Its name, for example `echo`.
+    fn name(&self) -> &'static str;
+    /// The transports that it can serve.
+    fn transports(&self) -> Transports;
+    /// The JSON Schema of its options (schemars' output for the `Options` type).
+    fn schema(&self) -> Value;
+    /// Looks at options that fit the schema. `transports` are those of one listener that uses them.
+    fn check(&self, options: &Value, transports: Transports) -> Findings;
+    /// The options with every default filled in; the error is serde's, for what the schema let pass.
+    fn effective(&self, options: &Value) -> Result<Value, String>;
+    /// Whether an answer can be longer than its question: a warning on a public `udp` endpoint.
+    fn amplifies(&self, options: &Value) -> bool;
+    /// The timeouts where neither the listener nor `[defaults]` says anything.
+    fn default_timeouts(&self) -> Timeouts;
+}
+
+/// What a handler finds wrong with its options.
+pub type Findings = Vec<Finding>;
+
+/// One finding: a key path into the options, and what is wrong there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Error or warning.
+    pub severity: Severity,
+    /// Keys from the options' root, for example `["commands", "seq", "argv"]`; empty is the whole table.
+    pub path: Vec<String>,
+    /// What is wrong and what was expected.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+impl Finding {
+    /// An error at an option.
+    pub fn error(path: &[&str], message: impl Into<String>) -> Self {
+        Finding {
+            severity: Severity::Error,
+            path: path.iter().map(ToString::to_string).collect(),
+            message: message.into(),
+            help: None,
+        }
+    }
+
+    /// The same with advice.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}

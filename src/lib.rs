@@ -1,0 +1,3 @@
+//! polygate: a configurable multi-protocol network gateway.
+
+pub mod config;
