@@ -1,3 +1,6 @@
 //! polygate: a configurable multi-protocol network gateway.
 
 pub mod config;
+pub mod net;
+pub mod stats;
+pub mod supervisor;

@@ -4,12 +4,14 @@ pub mod catalog;
 pub mod diagnostic;
 pub mod endpoint;
 pub mod model;
+pub mod plan;
 pub mod values;
 
 pub use catalog::{Catalog, Finding, Findings, HandlerType};
 pub use diagnostic::{Diagnostic, Severity};
 pub use endpoint::{Endpoint, Host, HostPort, Transport, Transports, UnixAddress};
 pub use model::*;
+pub use plan::{Changed, Plan};
 pub use values::{Period, Size, Timeout};
 
 use std::path::{Path, PathBuf};
@@ -54,3 +56,16 @@ pub enum LoadError {
     /// It is wrong; every finding.
     Invalid(Vec<Diagnostic>),
 }
+
+impl std::fmt::Display for LoadError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            LoadError::Unreadable(path, error) => write!(f, "cannot read {}: {error}", path.display()),
+            LoadError::Syntax(found) | LoadError::Invalid(found) => {
+                write!(f, "the configuration has {} findings", found.len())
+            }
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}

@@ -1,0 +1,133 @@
+//! Shared counters: those of the datagram loops, and those that handlers declare.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::histogram::Histogram;
+use super::labels::DatagramDrop;
+use super::locked;
+
+/// Counters of datagrams; the receive loops add once a batch.
+#[derive(Debug)]
+pub struct Datagrams {
+    /// Received, dropped ones included.
+    pub received: AtomicU64,
+    /// Sent.
+    pub sent: AtomicU64,
+    /// Bytes received.
+    pub received_bytes: AtomicU64,
+    /// Bytes sent.
+    pub sent_bytes: AtomicU64,
+    /// Cut by the kernel because they were longer than `max_size`.
+    pub truncated: AtomicU64,
+    dropped: [AtomicU64; DatagramDrop::COUNT],
+    batches: Mutex<Histogram>,
+}
+
+/// Bucket bounds for datagrams in one receive call.
+const BATCH_SIZES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
+
+impl Datagrams {
+    pub(super) fn new() -> Self {
+        Datagrams {
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            received_bytes: AtomicU64::new(0),
+            sent_bytes: AtomicU64::new(0),
+            truncated: AtomicU64::new(0),
+            dropped: Default::default(),
+            batches: Mutex::new(Histogram::new(BATCH_SIZES)),
+        }
+    }
+
+    /// Counts one that was not answered.
+    pub fn drop_one(&self, reason: DatagramDrop) {
+        self.dropped[reason as usize].fetch_add(1, Relaxed);
+    }
+
+    /// How many were dropped for that reason.
+    pub fn dropped(&self, reason: DatagramDrop) -> u64 {
+        self.dropped[reason as usize].load(Relaxed)
+    }
+
+    /// Counts a receive call that gave `size` datagrams.
+    pub fn observe_batch(&self, size: usize) {
+        locked(&self.batches).observe(size as f64);
+    }
+
+    /// The sizes of the receive calls.
+    pub fn batches(&self) -> Histogram {
+        locked(&self.batches).clone()
+    }
+}
+
+/// Whether a handler's own number only grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CounterKind {
+    /// It does; its name ends in `_total`.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+}
+
+/// A number that a handler declares: exported under this name with the labels `listener` and
+/// `transport`, and one more for each entry of `labels` (name and closed set of values).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counter {
+    /// The metric's name.
+    pub name: &'static str,
+    /// Its help text.
+    pub help: &'static str,
+    /// Counter or gauge.
+    pub kind: CounterKind,
+    /// Further labels with their values.
+    pub labels: &'static [(&'static str, &'static [&'static str])],
+}
+
+/// The cells of one declared [`Counter`], one for each combination of label values.
+#[derive(Debug)]
+pub struct Counters {
+    /// What was declared.
+    pub counter: Counter,
+    cells: Box<[AtomicU64]>,
+}
+
+impl Counters {
+    pub(super) fn new(counter: Counter) -> Self {
+        let cells = counter.labels.iter().map(|(_, values)| values.len()).product();
+        Counters { counter, cells: (0..cells).map(|_| AtomicU64::new(0)).collect() }
+    }
+
+    /// Adds to the cell of those label positions (in the order of the declaration; empty without labels).
+    pub fn add(&self, positions: &[usize], n: u64) {
+        self.cells[self.index(positions)].fetch_add(n, Relaxed);
+    }
+
+    /// Takes from a gauge.
+    pub fn sub(&self, positions: &[usize], n: u64) {
+        self.cells[self.index(positions)].fetch_sub(n, Relaxed);
+    }
+
+    fn index(&self, positions: &[usize]) -> usize {
+        debug_assert_eq!(positions.len(), self.counter.labels.len());
+        self.counter.labels.iter().zip(positions).fold(0, |at, ((_, values), p)| at * values.len() + p)
+    }
+
+    /// Every cell with its label values.
+    pub(super) fn read(&self) -> Vec<(Vec<&'static str>, u64)> {
+        let mut cells = Vec::with_capacity(self.cells.len());
+        for (index, cell) in self.cells.iter().enumerate() {
+            let mut rest = index;
+            let mut values: Vec<_> = (self.counter.labels.iter().rev())
+                .map(|(_, set)| {
+                    let value = set[rest % set.len()];
+                    rest /= set.len();
+                    value
+                })
+                .collect();
+            values.reverse();
+            cells.push((values, cell.load(Relaxed)));
+        }
+        cells
+    }
+}

@@ -1,0 +1,159 @@
+//! The closed sets that metric labels, logs and the admin API take their words from.
+
+/// Declares a closed set of label values: an enum with its names, in order.
+macro_rules! label {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum $name { $($(#[$variant_doc])* $variant,)+ }
+
+        impl $name {
+            /// All of them, in order.
+            pub const ALL: &'static [$name] = &[$($name::$variant,)+];
+            /// How many there are.
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// The label's value.
+            pub const fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $text,)+ }
+            }
+
+            /// The variant of that position.
+            pub fn from_index(index: u8) -> Option<Self> {
+                Self::ALL.get(index as usize).copied()
+            }
+        }
+    };
+}
+label! {
+    /// Why a conn ended.
+    CloseReason {
+        /// The peer closed or reset it.
+        Client = "client",
+        /// The handler was done.
+        Handler = "handler",
+        /// TLS handshake or PROXY header out of time.
+        Handshake = "handshake",
+        /// No first byte in time.
+        FirstByte = "first_byte",
+        /// A request not complete in time.
+        Request = "request",
+        /// Nothing moved for too long.
+        Idle = "idle",
+        /// The peer did not take what was sent.
+        Stall = "stall",
+        /// Open for as long as allowed.
+        Lifetime = "lifetime",
+        /// The peer sent more than the handler takes.
+        TooLarge = "too_large",
+        /// An error of the socket.
+        IoError = "io_error",
+        /// The handler panicked.
+        Panic = "panic",
+        /// Killed over the admin API.
+        Admin = "admin",
+        /// Still open when the time to drain ran out.
+        Drain = "drain",
+    }
+}
+
+label! {
+    /// Why a conn was turned away after accept.
+    RejectReason {
+        /// Over `max_connections`.
+        MaxConnections = "max_connections",
+        /// Over `max_connections_per_ip`.
+        PerIp = "per_ip",
+        /// Over `accept_rate`.
+        Rate = "rate",
+        /// By `allow` and `deny`.
+        Acl = "acl",
+        /// The listener drains or has stopped.
+        Draining = "draining",
+        /// TLS handshake failed.
+        Tls = "tls",
+        /// Bad PROXY header.
+        ProxyHeader = "proxy_header",
+    }
+}
+
+label! {
+    /// An error of `accept(2)`.
+    AcceptError {
+        /// The process is out of file descriptors.
+        Emfile = "emfile",
+        /// The system is.
+        Enfile = "enfile",
+        /// The peer was gone already.
+        Econnaborted = "econnaborted",
+        /// Out of buffers or memory.
+        Enobufs = "enobufs",
+        /// Anything else.
+        Other = "other",
+    }
+}
+
+label! {
+    /// Why a datagram was not answered.
+    DatagramDrop {
+        /// The receive buffer was full; counted by the kernel.
+        KernelBuffer = "kernel_buffer",
+        /// The answer could start a loop.
+        LoopGuard = "loop_guard",
+        /// Over the source's rate.
+        Rate = "rate",
+        /// By `allow` and `deny`.
+        Acl = "acl",
+        /// It, or its answer, is too long.
+        TooLarge = "too_large",
+        /// The sender has no address.
+        NoReturnAddress = "no_return_address",
+        /// The answer could not be sent.
+        SendError = "send_error",
+    }
+}
+
+label! {
+    /// What asked for a reload.
+    Trigger {
+        /// The admin API, which `polygate reload` uses too.
+        Api = "api",
+        /// SIGHUP.
+        Signal = "signal",
+        /// A change of the file.
+        Watch = "watch",
+    }
+}
+
+label! {
+    /// Where a reload failed.
+    Stage {
+        /// The file could not be read.
+        Read = "read",
+        /// It is not TOML.
+        Parse = "parse",
+        /// It is wrong.
+        Validate = "validate",
+        /// A handler could not be built.
+        Build = "build",
+        /// An endpoint could not be bound.
+        Bind = "bind",
+    }
+}
+
+label! {
+    /// The level of a log event.
+    LogLevel {
+        /// An error.
+        Error = "error",
+        /// A warning.
+        Warn = "warn",
+        /// Information.
+        Info = "info",
+        /// For finding faults.
+        Debug = "debug",
+        /// Everything.
+        Trace = "trace",
+    }
+}

@@ -1,0 +1,318 @@
+//! The account of one conn.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context, Poll, Waker};
+
+use serde::Serialize;
+use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::labels::CloseReason;
+use super::ledger::Ledger;
+use super::{Stats, locked};
+use crate::config::Timeouts;
+
+/// The number of a conn, never reused in a gateway's life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct ConnId(pub u64);
+
+impl fmt::Display for ConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The other side.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Peer {
+    /// An internet address.
+    Inet(SocketAddr),
+    /// A process on this machine, by the credentials that the kernel vouches for (`unix(7)`, SO_PEERCRED).
+    Unix {
+        /// User.
+        uid: u32,
+        /// Process.
+        pid: i32,
+    },
+    /// A bound Unix datagram socket, by its path or `@name`.
+    UnixAddress(Box<str>),
+    /// A Unix datagram socket without an address.
+    Unnamed,
+}
+
+impl Peer {
+    /// The internet address, if it has one; an IPv4-mapped one as IPv4.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Peer::Inet(at) => Some(at.ip().to_canonical()),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Peer::Inet(at) => SocketAddr::new(at.ip().to_canonical(), at.port()).fmt(f),
+            Peer::Unix { uid, pid } => write!(f, "uid={uid},pid={pid}"),
+            Peer::UnixAddress(address) => f.write_str(address),
+            Peer::Unnamed => f.write_str("unnamed"),
+        }
+    }
+}
+
+/// What the conns that an endpoint accepts under one configuration have in common. They keep it as long
+/// as they live, whatever a reload changes.
+#[derive(Debug)]
+pub struct Site {
+    /// Where the conns are counted; names listener and transport.
+    pub ledger: Arc<Ledger>,
+    /// The handler's type.
+    pub handler: &'static str,
+    /// The configuration's generation.
+    pub generation: u64,
+    /// The clocks.
+    pub timeouts: Timeouts,
+    /// The address of the endpoint, for conns whose own local address is not kept.
+    pub address: String,
+    /// Cancelled when its conns are asked to finish.
+    pub drain: CancellationToken,
+    /// For the clock.
+    pub stats: Arc<Stats>,
+}
+
+/// What a conn is waiting for, as far as the clocks tell steps apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Phase {
+    /// TLS handshake or PROXY header.
+    Handshake = 0,
+    /// Open; before the first byte the `first_byte` clock runs, then `idle`.
+    Open = 1,
+    /// Part of a request has come: the `request` clock runs.
+    Request = 2,
+}
+
+/// The account of one conn. Its task alone adds to it; the clocks and the views read it.
+#[derive(Debug)]
+pub struct Meter {
+    id: ConnId,
+    site: Arc<Site>,
+    peer: Peer,
+    local: Option<SocketAddr>,
+    started_ms: u64,
+    received: AtomicU64,
+    sent: AtomicU64,
+    phase: AtomicU8,
+    phase_since_ms: AtomicU64,
+    /// When the write began that the peer does not take, plus one; 0: none.
+    blocked_since_ms: AtomicU64,
+    /// What the clocks saw last: the bytes, and when they last changed. Idleness is measured by the
+    /// clocks' ticks, so that counting a byte needs no look at the clock.
+    seen_bytes: AtomicU64,
+    active_ms: AtomicU64,
+    /// Why it is being killed; 0 is not at all, else a [`CloseReason`] plus one.
+    verdict: AtomicU8,
+    verdict_ms: AtomicU64,
+    /// Whether the handler waits for [`Meter::poll_killed`], and so is given time to say goodbye.
+    listens: AtomicBool,
+    task: OnceLock<AbortHandle>,
+    rest: Mutex<Option<Box<Rest>>>,
+}
+
+/// What most conns never need.
+#[derive(Debug, Default)]
+struct Rest {
+    details: Vec<(&'static str, String)>,
+    waker: Option<Waker>,
+}
+
+impl Meter {
+    /// Opens an account and enters it into its ledger. It must be settled once ([`Meter::settle`]).
+    pub fn open(site: Arc<Site>, peer: Peer, local: Option<SocketAddr>, phase: Phase) -> Arc<Self> {
+        let now = site.stats.now_ms();
+        let meter = Arc::new(Meter {
+            id: site.stats.next_id(),
+            peer,
+            local,
+            started_ms: now,
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            phase: AtomicU8::new(phase as u8),
+            phase_since_ms: AtomicU64::new(now),
+            blocked_since_ms: AtomicU64::new(0),
+            seen_bytes: AtomicU64::new(0),
+            active_ms: AtomicU64::new(now),
+            verdict: AtomicU8::new(0),
+            verdict_ms: AtomicU64::new(0),
+            listens: AtomicBool::new(false),
+            task: OnceLock::new(),
+            rest: Mutex::default(),
+            site,
+        });
+        meter.site.ledger.enter(&meter);
+        meter
+    }
+
+    /// Its number.
+    pub fn id(&self) -> ConnId {
+        self.id
+    }
+
+    /// What it shares with the other conns of its endpoint.
+    pub fn site(&self) -> &Arc<Site> {
+        &self.site
+    }
+
+    /// The other side.
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// Our side, where it is not the endpoint's own address.
+    pub fn local(&self) -> Option<SocketAddr> {
+        self.local
+    }
+
+    /// When it was accepted, in milliseconds since the gateway's start.
+    pub fn started_ms(&self) -> u64 {
+        self.started_ms
+    }
+
+    /// Bytes received so far.
+    pub fn received(&self) -> u64 {
+        self.received.load(Relaxed)
+    }
+
+    /// Bytes sent so far.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Relaxed)
+    }
+
+    /// Counts received bytes. Only the conn's task may call it: a plain add, no locked instruction.
+    pub fn add_received(&self, n: usize) {
+        self.received.store(self.received.load(Relaxed).wrapping_add(n as u64), Relaxed);
+    }
+
+    /// Counts sent bytes; like [`Meter::add_received`].
+    pub fn add_sent(&self, n: usize) {
+        self.sent.store(self.sent.load(Relaxed).wrapping_add(n as u64), Relaxed);
+    }
+
+    /// Says that a write waits for the peer, or no longer does.
+    pub fn set_blocked(&self, blocked: bool) {
+        let since = if blocked { self.site.stats.now_ms() + 1 } else { 0 };
+        self.blocked_since_ms.store(since, Relaxed);
+    }
+
+    /// Since when a write waits for the peer.
+    pub fn blocked_since_ms(&self) -> Option<u64> {
+        self.blocked_since_ms.load(Relaxed).checked_sub(1)
+    }
+
+    /// Enters a step.
+    pub fn set_phase(&self, phase: Phase) {
+        self.phase_since_ms.store(self.site.stats.now_ms(), Relaxed);
+        self.phase.store(phase as u8, Relaxed);
+    }
+
+    /// The step, and since when.
+    pub fn phase(&self) -> (Phase, u64) {
+        let phase = match self.phase.load(Relaxed) {
+            0 => Phase::Handshake,
+            2 => Phase::Request,
+            _ => Phase::Open,
+        };
+        (phase, self.phase_since_ms.load(Relaxed))
+    }
+
+    /// When bytes last moved, to the precision of the clocks' ticks; to be called at each tick.
+    pub fn tick(&self, now_ms: u64) -> u64 {
+        let bytes = self.received().wrapping_add(self.sent());
+        if bytes != self.seen_bytes.swap(bytes, Relaxed) {
+            self.active_ms.store(now_ms, Relaxed);
+        }
+        self.active_ms.load(Relaxed)
+    }
+
+    /// What the handler says of the conn, for the connection list. A key said again replaces the value.
+    pub fn describe(&self, key: &'static str, value: String) {
+        let mut rest = locked(&self.rest);
+        let details = &mut rest.get_or_insert_default().details;
+        match details.iter_mut().find(|(k, _)| *k == key) {
+            Some(entry) => entry.1 = value,
+            None => details.push((key, value)),
+        }
+    }
+
+    /// What the handler said.
+    pub fn details(&self) -> Vec<(&'static str, String)> {
+        locked(&self.rest).as_ref().map(|rest| rest.details.clone()).unwrap_or_default()
+    }
+
+    /// Gives the account the task that a kill ends. A kill that came first takes effect here.
+    pub fn arm(&self, task: AbortHandle) {
+        let _ = self.task.set(task);
+        if self.verdict().is_some() {
+            self.cut();
+        }
+    }
+
+    /// Finished now, for that reason; the first reason stays. Returns false if it was being killed
+    /// already. A handler that waits for the kill ([`Meter::poll_killed`]) has a moment to say goodbye,
+    /// then the clocks [`cut`](Meter::cut) it; any other is cut here.
+    pub fn kill(&self, reason: CloseReason) -> bool {
+        if self.verdict().is_none() {
+            self.verdict_ms.store(self.site.stats.now_ms(), Relaxed);
+        }
+        if self.verdict.compare_exchange(0, reason as u8 + 1, Relaxed, Relaxed).is_err() {
+            return false;
+        }
+        match locked(&self.rest).as_mut().and_then(|rest| rest.waker.take()) {
+            Some(waker) => waker.wake(),
+            None if self.listens.load(Relaxed) => {}
+            None => self.cut(),
+        }
+        true
+    }
+
+    /// Ends the task at its next await, whatever it does.
+    pub fn cut(&self) {
+        if let Some(task) = self.task.get() {
+            task.abort();
+        }
+    }
+
+    /// Why it is being killed.
+    pub fn verdict(&self) -> Option<CloseReason> {
+        self.verdict.load(Relaxed).checked_sub(1).and_then(CloseReason::from_index)
+    }
+
+    /// Since when it is being killed.
+    pub fn killed_since_ms(&self) -> Option<u64> {
+        self.verdict().map(|_| self.verdict_ms.load(Relaxed))
+    }
+
+    /// Ready once the conn is being killed. From the first call on a kill leaves the handler a moment to
+    /// say goodbye.
+    pub fn poll_killed(&self, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        let mut rest = locked(&self.rest);
+        self.listens.store(true, Relaxed);
+        if let Some(reason) = self.verdict() {
+            return Poll::Ready(reason);
+        }
+        rest.get_or_insert_default().waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Closes the account: takes it out of the live ones and adds it to the closed ones. A kill's reason
+    /// goes before the given one.
+    pub fn settle(&self, reason: CloseReason) -> CloseReason {
+        let reason = self.verdict().unwrap_or(reason);
+        self.site.ledger.settle(self, reason);
+        reason
+    }
+}
