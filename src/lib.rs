@@ -1,6 +1,7 @@
 //! polygate: a configurable multi-protocol network gateway.
 
 pub mod config;
+pub mod gateway;
 pub mod net;
 pub mod stats;
 pub mod supervisor;
