@@ -16,7 +16,10 @@ mod load;
 mod merge;
 pub mod model;
 mod nearest;
+pub mod plan;
+mod render;
 mod report;
+mod schema;
 mod substitute;
 mod text;
 mod tree;
@@ -29,10 +32,12 @@ mod fixtures;
 mod testing;
 
 pub use catalog::{Catalog, Finding, Findings, HandlerType};
-pub use diagnostic::{Diagnostic, Severity};
+pub use diagnostic::{Diagnostic, Severity, render};
 pub use endpoint::{Endpoint, Host, HostPort, Transport, Transports, UnixAddress};
 pub use load::{Env, load, load_file, load_with};
 pub use model::*;
+pub use plan::{Changed, Plan, plan};
+pub use schema::{schema, schema_text};
 pub use text::BadValue;
 pub use values::{Period, Size, Timeout};
 
