@@ -75,16 +75,3 @@ pub enum LoadError {
     /// It is wrong; every finding, and the text.
     Invalid(Vec<Diagnostic>, String),
 }
-
-impl std::fmt::Display for LoadError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            LoadError::Unreadable(path, error) => write!(f, "cannot read {}: {error}", path.display()),
-            LoadError::Syntax(found, _) | LoadError::Invalid(found, _) => {
-                write!(f, "the configuration has {} findings", found.len())
-            }
-        }
-    }
-}
-
-impl std::error::Error for LoadError {}
