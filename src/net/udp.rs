@@ -201,6 +201,7 @@ mod tests {
     #[test]
     fn a_batch_holds_what_came_and_where_it_was_sent_to() {
         let server = UdpSocket::bind("0.0.0.0:0").unwrap();
+        server.set_nonblocking(true).unwrap();
         ask_for_destination(&server).unwrap();
         let port = server.local_addr().unwrap().port();
         let client = UdpSocket::bind("127.0.0.2:0").unwrap();
@@ -236,6 +237,7 @@ mod tests {
     #[test]
     fn ipv6_too() {
         let Ok(server) = UdpSocket::bind("[::]:0") else { return };
+        server.set_nonblocking(true).unwrap();
         ask_for_destination(&server).unwrap();
         let client = UdpSocket::bind("[::1]:0").unwrap();
         client.send_to(b"q", ("::1", server.local_addr().unwrap().port())).unwrap();
