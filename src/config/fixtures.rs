@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::testing::load;
-use super::{Diagnostic, Severity};
+use super::Diagnostic;
 
 fn files(folder: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
@@ -68,18 +68,16 @@ fn invalid_files_have_their_findings_and_no_others() {
 }
 
 #[test]
-fn valid_files_load_without_a_finding() {
+fn valid_files_load_without_a_finding_and_again_when_rendered() {
     let files = files("tests/config/valid");
     assert!(files.len() >= 15, "only {} files", files.len());
     for path in &files {
         let text = std::fs::read_to_string(path).unwrap();
         let name = path.display();
-        match load(&text) {
-            Ok(loaded) => {
-                assert_eq!(loaded.warnings, [], "{name}");
-                assert!(loaded.warnings.iter().all(|warning| warning.severity == Severity::Warning));
-            }
-            Err(findings) => panic!("{name}: {findings:#?}"),
-        }
+        let loaded = load(&text).unwrap_or_else(|findings| panic!("{name}: {findings:#?}"));
+        assert_eq!(loaded.warnings, [], "{name}");
+        let rendered = loaded.config.to_toml();
+        let again = load(&rendered).unwrap_or_else(|findings| panic!("{name}: {findings:#?}\n{rendered}"));
+        assert_eq!(again.config, loaded.config, "{name}\n{rendered}");
     }
 }

@@ -104,15 +104,16 @@ fn read(
 
 /// The tree of the text; the first syntax error is reported.
 fn parse(text: &str, report: &mut Report<'_>) -> Option<Node> {
-    match DeTable::parse(text) {
-        Ok(table) => Some(Node::root(&table, text)),
-        Err(error) => {
-            let message = error.message().lines().collect::<Vec<_>>().join(", ");
-            let what = BadValue::new(format!("not TOML: {message}"));
-            report.error(error.span().unwrap_or(0..0), &Pointer::root(), what);
-            None
-        }
-    }
+    let (table, errors) = DeTable::parse_recoverable(text);
+    // They come in the order in which the parser's passes meet them, not in that of the text.
+    let first = errors.iter().min_by_key(|error| error.span().map_or(0, |span| span.start));
+    let Some(error) = first else {
+        return Some(Node::root(&table, text));
+    };
+    let message = error.message().lines().collect::<Vec<_>>().join(", ");
+    let what = BadValue::new(format!("not TOML: {message}"));
+    report.error(error.span().unwrap_or(0..0), &Pointer::root(), what);
+    None
 }
 
 /// Whether the version is one that this program reads: nothing else may be judged before that is known.
