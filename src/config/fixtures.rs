@@ -3,8 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::testing::load;
 use super::Diagnostic;
+use super::testing::load;
 
 fn files(folder: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);

@@ -27,6 +27,8 @@ pub mod values;
 mod walk;
 
 #[cfg(test)]
+mod files;
+#[cfg(test)]
 mod fixtures;
 #[cfg(test)]
 mod testing;
