@@ -208,3 +208,55 @@ impl std::fmt::Display for LoadError {
 }
 
 impl std::error::Error for LoadError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::testing::{ShippedCatalog, load, valid};
+
+    #[test]
+    fn pointers_are_escaped_and_lead_to_the_finding() {
+        let text = "[listeners.a]\nbind = [\"udp://h:1\", \"x\"]\nhandler = \"echo\"\n\"a/b~c\" = 1\n";
+        let found: Vec<String> = load(text).unwrap_err().into_iter().map(|d| d.pointer).collect();
+        assert_eq!(found, ["/listeners/a/bind/1", "/listeners/a/a~1b~0c"]);
+    }
+
+    #[test]
+    fn the_nearest_valid_name_is_given() {
+        let help = |text: &str| load(text).unwrap_err()[0].help.clone().unwrap_or_default();
+        assert_eq!(help("lsteners = {}"), "did you mean `listeners`?");
+        assert_eq!(help("log.format = \"jsn\""), "did you mean `json`?");
+        assert!(help("log.colour = 1").contains("`level`, `format`"));
+        assert_eq!(help("[listeners.a]\nbind = \"tcp://h:1\"\nhandler = \"uper\""), "did you mean `upper`?");
+    }
+
+    #[test]
+    fn a_file_is_read_with_its_own_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.toml");
+        std::fs::write(folder.path().join("level"), "debug\n").unwrap();
+        std::fs::write(&path, "log.level = \"${file:level}\"").unwrap();
+        assert_eq!(load_file(&path, &ShippedCatalog).unwrap().config.log.level, "debug");
+
+        std::fs::write(&path, b"# \xff").unwrap();
+        assert!(matches!(load_file(&path, &ShippedCatalog), Err(LoadError::Unreadable(..))));
+        std::fs::write(&path, "a = ").unwrap();
+        assert!(matches!(load_file(&path, &ShippedCatalog), Err(LoadError::Syntax(..))));
+        std::fs::write(&path, "a = 1").unwrap();
+        let error = load_file(&path, &ShippedCatalog).unwrap_err();
+        assert_eq!((error.diagnostics().len(), error.text()), (1, Some("a = 1")));
+        std::fs::write(&path, vec![b'#'; LARGEST_FILE + 1]).unwrap();
+        assert!(matches!(load_file(&path, &ShippedCatalog), Err(LoadError::Unreadable(..))));
+        assert!(matches!(load_file(folder.path(), &ShippedCatalog), Err(LoadError::Unreadable(..))));
+    }
+
+    #[test]
+    fn ten_thousand_listeners_are_no_trouble() {
+        let entry =
+            |n: usize| format!("[listeners.l{n}]\nbind = \"tcp://127.0.0.1:{n}\"\nhandler = \"echo\"\n");
+        let text: String = (10_000..20_000).map(entry).collect();
+        let config = valid(&text).config;
+        assert_eq!(config.listeners.len(), 10_000);
+        assert!(crate::config::plan(&config, &config).is_empty());
+    }
+}

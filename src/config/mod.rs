@@ -6,6 +6,8 @@
 //! `check` finds what a schema cannot say, `merge` fills the defaults in. Findings are plain data
 //! ([`diagnostic`]).
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking"))]
+
 pub mod catalog;
 mod check;
 pub mod diagnostic;
