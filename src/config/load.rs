@@ -45,6 +45,14 @@ pub fn load_with(
     read(text, origin, catalog, env).map_err(|(_, findings)| findings)
 }
 
+/// Reads and checks a text, and tells text that is not TOML from a configuration that is wrong.
+pub fn load_text(text: &str, origin: &Origin, catalog: &dyn Catalog) -> Result<Loaded, LoadError> {
+    read(text, origin, catalog, &|name| std::env::var(name).ok()).map_err(|(stop, findings)| match stop {
+        Stop::Syntax => LoadError::Syntax(findings, text.to_owned()),
+        Stop::Invalid => LoadError::Invalid(findings, text.to_owned()),
+    })
+}
+
 /// Reads and checks a file.
 pub fn load_file(path: &Path, catalog: &dyn Catalog) -> Result<Loaded, LoadError> {
     let unreadable = |error| LoadError::Unreadable(path.to_owned(), error);
@@ -61,10 +69,7 @@ pub fn load_file(path: &Path, catalog: &dyn Catalog) -> Result<Loaded, LoadError
         folder: folder.unwrap_or_else(|| working_directory.clone()),
         working_directory,
     };
-    read(&text, &origin, catalog, &|name| std::env::var(name).ok()).map_err(|(stop, findings)| match stop {
-        Stop::Syntax => LoadError::Syntax(findings, text.clone()),
-        Stop::Invalid => LoadError::Invalid(findings, text.clone()),
-    })
+    load_text(&text, &origin, catalog)
 }
 
 fn read_at_most(path: &Path, most: usize) -> std::io::Result<Vec<u8>> {

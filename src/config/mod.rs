@@ -38,7 +38,7 @@ mod testing;
 pub use catalog::{Catalog, Finding, Findings, HandlerType};
 pub use diagnostic::{Diagnostic, Severity, render};
 pub use endpoint::{Endpoint, Host, HostPort, Transport, Transports, UnixAddress};
-pub use load::{Env, load, load_file, load_with};
+pub use load::{Env, load, load_file, load_text, load_with};
 pub use model::*;
 pub use plan::{Changed, Plan, plan};
 pub use schema::{schema, schema_text};
