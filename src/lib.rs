@@ -4,6 +4,7 @@ pub mod config;
 pub mod gateway;
 pub mod handler;
 pub mod handlers;
+pub mod listener;
 pub mod net;
 pub mod stats;
 pub mod supervisor;
