@@ -1,5 +1,7 @@
 //! Sockets: bound, accepted, read and written. Nothing here knows listeners or handlers.
 
+pub mod sock_diag;
+
 use std::sync::Arc;
 
 use crate::config::Endpoint;
