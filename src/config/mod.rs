@@ -1,20 +1,47 @@
 //! From text to a checked [`Config`]: pure, no sockets.
+//!
+//! In reading order: [`endpoint`] and [`values`] are what single strings mean, `file` is what the
+//! user typed, [`model`] is what the program uses. `load` leads from the one to the other: the text
+//! becomes a `tree` with places, `substitute` replaces `${…}`, `walk` compares it with the schema,
+//! `check` finds what a schema cannot say, `merge` fills the defaults in. Findings are plain data
+//! ([`diagnostic`]).
 
 pub mod catalog;
+mod check;
 pub mod diagnostic;
 pub mod endpoint;
+mod file;
+mod formats;
+mod load;
+mod merge;
 pub mod model;
+mod nearest;
 pub mod plan;
+mod render;
+mod report;
+mod schema;
+mod substitute;
+mod text;
+mod tree;
 pub mod values;
+mod walk;
+
+#[cfg(test)]
+mod fixtures;
+#[cfg(test)]
+mod testing;
 
 pub use catalog::{Catalog, Finding, Findings, HandlerType};
-pub use diagnostic::{Diagnostic, Severity};
+pub use diagnostic::{Diagnostic, Severity, render};
 pub use endpoint::{Endpoint, Host, HostPort, Transport, Transports, UnixAddress};
+pub use load::{Env, load, load_file, load_with};
 pub use model::*;
-pub use plan::{Changed, Plan};
+pub use plan::{Changed, Plan, plan};
+pub use schema::{schema, schema_text};
+pub use text::BadValue;
 pub use values::{Period, Size, Timeout};
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Where a configuration text comes from, and what its relative paths are relative to.
 #[derive(Debug, Clone)]
@@ -34,16 +61,8 @@ pub struct Loaded {
     pub config: Config,
     /// Warnings, sorted by position.
     pub warnings: Vec<Diagnostic>,
-}
-
-/// Reads and checks a text. The error holds every finding of the text, errors and warnings, sorted by position.
-pub fn load(_text: &str, _origin: &Origin, _catalog: &dyn Catalog) -> Result<Loaded, Vec<Diagnostic>> {
-    Err(Vec::new())
-}
-
-/// Reads and checks a file.
-pub fn load_file(_path: &Path, _catalog: &dyn Catalog) -> Result<Loaded, LoadError> {
-    Err(LoadError::Invalid(Vec::new()))
+    /// The text that was read, for rendering the warnings.
+    pub text: String,
 }
 
 /// Why a configuration file could not be used.
@@ -51,17 +70,17 @@ pub fn load_file(_path: &Path, _catalog: &dyn Catalog) -> Result<Loaded, LoadErr
 pub enum LoadError {
     /// It could not be read.
     Unreadable(PathBuf, std::io::Error),
-    /// It is not TOML; one diagnostic.
-    Syntax(Vec<Diagnostic>),
-    /// It is wrong; every finding.
-    Invalid(Vec<Diagnostic>),
+    /// It is not TOML; one diagnostic, and the text.
+    Syntax(Vec<Diagnostic>, String),
+    /// It is wrong; every finding, and the text.
+    Invalid(Vec<Diagnostic>, String),
 }
 
 impl std::fmt::Display for LoadError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             LoadError::Unreadable(path, error) => write!(f, "cannot read {}: {error}", path.display()),
-            LoadError::Syntax(found) | LoadError::Invalid(found) => {
+            LoadError::Syntax(found, _) | LoadError::Invalid(found, _) => {
                 write!(f, "the configuration has {} findings", found.len())
             }
         }

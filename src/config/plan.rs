@@ -1,35 +1,40 @@
-//! The difference between the running configuration and a new one.
+//! The difference between the running configuration and a new one: pure, and the same for a reload,
+//! its dry run and start-up (which compares with [`Config::empty`]).
 
 use serde::Serialize;
+use serde_json::Value;
 
-/// What a reload would change.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+use super::endpoint::{Endpoint, UnixAddress};
+use super::model::{Config, Listener};
+
+/// What changes with a new configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Plan {
-    /// Listeners that are new.
+    /// Listeners that are new, in the order of the file.
     pub added: Vec<String>,
     /// Listeners that go.
     pub removed: Vec<String>,
-    /// Listeners that stay, with something else about them.
+    /// Listeners that stay but differ.
     pub changed: Vec<Changed>,
-    /// Listeners that stay untouched.
+    /// Listeners that stay as they are.
     pub unchanged: Vec<String>,
-    /// Keys outside the listeners that change, for example `log.level`.
+    /// Keys outside of `[listeners]` that differ, for example `log.level`.
     pub settings: Vec<String>,
-    /// Keys that keep their old value until a restart.
+    /// Keys that differ but keep their value until the next start.
     pub restart_required: Vec<String>,
 }
 
-/// A listener that stays, and what about it changes.
+/// A listener that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Changed {
     /// Its name.
     pub name: String,
-    /// Keys, for example `options.prefix`.
+    /// The keys that differ, for example `bind`, `options.prefix` or `timeouts.idle`.
     pub what: Vec<String>,
 }
 
 impl Plan {
-    /// Whether there is nothing to do.
+    /// Whether the configurations have the same effect.
     pub fn is_empty(&self) -> bool {
         self.added.is_empty()
             && self.removed.is_empty()
@@ -39,7 +44,214 @@ impl Plan {
     }
 }
 
-/// The difference.
-pub fn plan(_old: &super::Config, _new: &super::Config) -> Plan {
-    Plan::default()
+/// The difference between two configurations.
+pub fn plan(old: &Config, new: &Config) -> Plan {
+    let mut plan = Plan { settings: settings(old, new), ..Plan::default() };
+    for listener in &new.listeners {
+        let name = listener.name.clone();
+        match old.listener(&name) {
+            None => plan.added.push(name),
+            Some(before) => match changes(before, listener) {
+                what if what.is_empty() => plan.unchanged.push(name),
+                what => plan.changed.push(Changed { name, what }),
+            },
+        }
+    }
+    let gone = old.listeners.iter().filter(|listener| new.listener(&listener.name).is_none());
+    plan.removed = gone.map(|listener| listener.name.clone()).collect();
+    // Nothing runs yet where there is no folder: at start-up every value is taken as it is.
+    if !old.state_dir.as_os_str().is_empty() {
+        let mut note = |key: &str, differs: bool| {
+            if differs {
+                plan.restart_required.push(key.into());
+            }
+        };
+        note("state_dir", old.state_dir != new.state_dir);
+        note("runtime.workers", old.runtime != new.runtime);
+    }
+    plan
+}
+
+impl Config {
+    /// Takes back what only a restart can change: `state_dir`, with the Unix sockets below it, and
+    /// `runtime`.
+    pub fn keep_running(&mut self, running: &Config) {
+        let wanted = std::mem::replace(&mut self.state_dir, running.state_dir.clone());
+        self.runtime = running.runtime.clone();
+        let binds = self.listeners.iter_mut().flat_map(|listener| &mut listener.bind);
+        for endpoint in binds.chain(&mut self.admin.bind) {
+            if let Endpoint::Unix(UnixAddress::Path(path)) | Endpoint::Unixgram(UnixAddress::Path(path)) =
+                endpoint
+                && let Ok(relative) = path.strip_prefix(&wanted)
+            {
+                *path = running.state_dir.join(relative);
+            }
+        }
+    }
+}
+
+fn settings(old: &Config, new: &Config) -> Vec<String> {
+    let mut keys = Vec::new();
+    differing("admin", &serde(&old.admin), &serde(&new.admin), &mut keys);
+    differing("log", &serde(&old.log), &serde(&new.log), &mut keys);
+    differing("shutdown", &serde(&old.shutdown), &serde(&new.shutdown), &mut keys);
+    differing("limits", &serde(&old.limits), &serde(&new.limits), &mut keys);
+    keys
+}
+
+fn changes(old: &Listener, new: &Listener) -> Vec<String> {
+    let mut keys = Vec::new();
+    differing("bind", &serde(&old.bind), &serde(&new.bind), &mut keys);
+    if old.handler.name != new.handler.name || old.handler.kind != new.handler.kind {
+        keys.push("handler".into());
+    }
+    if old.handler.kind == new.handler.kind {
+        differing("options", &old.handler.options, &new.handler.options, &mut keys);
+    }
+    differing("allow", &serde(&old.allow), &serde(&new.allow), &mut keys);
+    differing("deny", &serde(&old.deny), &serde(&new.deny), &mut keys);
+    differing("limits", &serde(&old.limits), &serde(&new.limits), &mut keys);
+    let per_ip = "limits.max_connections_per_ip";
+    if old.limits.per_ip_spares_loopback != new.limits.per_ip_spares_loopback
+        && !keys.iter().any(|key| key == per_ip)
+    {
+        keys.push(per_ip.into());
+    }
+    differing("timeouts", &serde(&old.timeouts), &serde(&new.timeouts), &mut keys);
+    differing("socket", &serde(&old.socket), &serde(&new.socket), &mut keys);
+    differing("datagrams", &serde(&old.datagrams), &serde(&new.datagrams), &mut keys);
+    keys
+}
+
+/// Collects the paths of the leaves that differ; a list is a leaf.
+fn differing(path: &str, old: &Value, new: &Value, out: &mut Vec<String>) {
+    if old == new {
+        return;
+    }
+    let (Value::Object(before), Value::Object(after)) = (old, new) else {
+        out.push(path.into());
+        return;
+    };
+    let gone = before.keys().filter(|key| !after.contains_key(*key));
+    for key in after.keys().chain(gone) {
+        let value = |entries: &serde_json::Map<String, Value>| entries.get(key).cloned().unwrap_or_default();
+        differing(&format!("{path}.{key}"), &value(before), &value(after), out);
+    }
+}
+
+fn serde(value: &impl Serialize) -> Value {
+    // Plain data with string keys: this cannot fail.
+    serde_json::to_value(value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::testing::valid;
+
+    const BASE: &str = r#"
+        [listeners.a]
+        bind = "tcp://127.0.0.1:7007"
+        handler = "echo"
+        [listeners.b]
+        bind = "unix://run/b.sock"
+        handler = "upper"
+    "#;
+
+    /// Compares the base with what comes of it when the first text is replaced by the second.
+    #[track_caller]
+    fn check(from: &str, to: &str, expected: Plan) {
+        assert!(BASE.contains(from), "{from}");
+        let (old, new) = (valid(BASE).config, valid(&BASE.replacen(from, to, 1)).config);
+        assert_eq!(plan(&old, &new), expected);
+    }
+
+    fn base() -> Plan {
+        Plan { unchanged: vec!["a".into(), "b".into()], ..Plan::default() }
+    }
+
+    #[track_caller]
+    fn changed(from: &str, to: &str, what: &[&str]) {
+        let what = what.iter().map(ToString::to_string).collect();
+        let changed = vec![Changed { name: "a".into(), what }];
+        check(from, to, Plan { changed, unchanged: vec!["b".into()], ..Plan::default() });
+    }
+
+    #[test]
+    fn the_same_text_changes_nothing() {
+        check("echo", "echo", base());
+        let config = valid(BASE).config;
+        assert!(plan(&config, &config).is_empty());
+    }
+
+    #[test]
+    fn a_key_of_a_listener() {
+        changed("7007", "7008", &["bind"]);
+        changed("\"echo\"", "\"upper\"", &["handler"]);
+        changed("\"echo\"", "\"echo\"\nallow = [\"::1\"]", &["allow"]);
+        changed("\"echo\"", "\"echo\"\ntimeouts.idle = \"1s\"", &["timeouts.idle"]);
+        changed(
+            "\"echo\"",
+            "\"echo\"\nlimits.max_connections_per_ip = 1000",
+            &["limits.max_connections_per_ip"],
+        );
+        changed("\"echo\"", "\"echo\"\nsocket.send_buffer = \"1MB\"", &["socket.send_buffer"]);
+        changed(
+            "[listeners.a]",
+            "[handlers.echo]\ntype = \"echo\"\nprefix = \"x\"\n[listeners.a]",
+            &["options.prefix"],
+        );
+        let limits = "limits.max_connections = 5\n[listeners.a]\nlimits.max_connections = 10000";
+        let changed = vec![Changed { name: "b".into(), what: vec!["limits.max_connections".into()] }];
+        let settings = vec!["limits.max_connections".into()];
+        check(
+            "[listeners.a]",
+            limits,
+            Plan { changed, settings, unchanged: vec!["a".into()], ..Plan::default() },
+        );
+    }
+
+    #[test]
+    fn listeners_come_and_go() {
+        let (old, new) = (valid(BASE).config, valid(&BASE.replace("listeners.a", "listeners.c")).config);
+        let expected = Plan {
+            added: vec!["c".into()],
+            removed: vec!["a".into()],
+            unchanged: vec!["b".into()],
+            ..Plan::default()
+        };
+        assert_eq!(plan(&old, &new), expected);
+        let start = plan(&Config::empty(), &old);
+        assert_eq!((start.added.len(), start.restart_required.len()), (2, 0));
+    }
+
+    #[test]
+    fn settings_outside_of_the_listeners() {
+        let check = |text: &str, settings: &[&str], restart: &[&str]| {
+            let (old, new) = (valid(BASE).config, valid(&format!("{text}\n{BASE}")).config);
+            let mut plan = plan(&old, &new);
+            plan.changed.clear();
+            assert_eq!(
+                (plan.settings, plan.restart_required),
+                (strings(settings), strings(restart)),
+                "{text}"
+            );
+        };
+        fn strings(words: &[&str]) -> Vec<String> {
+            words.iter().map(ToString::to_string).collect()
+        }
+        check("admin.bind = \"off\"", &["admin.bind"], &[]);
+        check("log = { level = \"warn\", format = \"json\" }", &["log.level", "log.format"], &[]);
+        check("shutdown.grace = \"1s\"", &["shutdown.grace"], &[]);
+        check("runtime.workers = 2", &[], &["runtime.workers"]);
+        check("state_dir = \"/tmp/x\"", &[], &["state_dir"]);
+    }
+
+    #[test]
+    fn what_needs_a_restart_can_be_taken_back() {
+        let old = valid(BASE).config;
+        let mut new = valid(&format!("state_dir = \"/tmp/x\"\nruntime.workers = 2\n{BASE}")).config;
+        new.keep_running(&old);
+        assert!(plan(&old, &new).is_empty());
+    }
 }

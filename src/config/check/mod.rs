@@ -1,0 +1,269 @@
+//! What a schema cannot say: names that must exist, endpoints that collide, keys that do not fit.
+//!
+//! Every check looks at what could be decoded and is silent about the rest, so that one finding
+//! neither hides another nor drags bogus ones behind it.
+
+pub(super) mod binds;
+pub(super) mod fit;
+pub(super) mod handlers;
+
+use std::path::Path;
+
+use super::catalog::Catalog;
+use super::diagnostic::Severity;
+use super::endpoint::{Endpoint, Host, UnixAddress};
+use super::file::{AdminBind, File, List, ListenerFile, OneOrMany};
+use super::merge;
+use super::model::{Admin, Listener};
+use super::report::Report;
+use super::text::BadValue;
+use super::tree::{Node, Pointer};
+use binds::{Bound, Owner};
+use handlers::{Handlers, Target};
+
+/// The longest datagram that a socket can receive, and so the longest that makes sense to accept.
+const LONGEST_DATAGRAM: u64 = 64 << 10;
+/// The largest socket buffer: the kernel counts it doubled in a signed 32-bit integer.
+const LARGEST_BUFFER: u64 = (1 << 30) - 1;
+
+/// A decoded text on its way to a configuration.
+pub(super) struct Checker<'a, 't> {
+    pub(super) tree: &'a Node,
+    pub(super) file: &'a File,
+    pub(super) catalog: &'a dyn Catalog,
+    pub(super) state_dir: &'a Path,
+    pub(super) report: &'a mut Report<'t>,
+}
+
+/// What the checks make of the file: complete if they found no error.
+pub(super) struct Checked {
+    pub(super) admin: Admin,
+    pub(super) listeners: Vec<Listener>,
+    pub(super) unused_handlers: Vec<String>,
+}
+
+impl Checker<'_, '_> {
+    /// Looks at everything.
+    pub(super) fn run(&mut self) -> Checked {
+        let mut bounds = Vec::new();
+        let admin = self.admin(&mut bounds);
+        self.sizes(&Pointer::root().child("defaults"));
+
+        let mut handlers = Handlers::read(self.file, self.tree, self.catalog, self.report);
+        let mut found = Vec::new();
+        for (name, listener) in self.file.listeners.iter().flat_map(|table| &table.0) {
+            let at = Pointer::root().child("listeners").child(name);
+            let (endpoints, complete) = self.binds(name, listener, &at, &mut bounds);
+            let target = self.handler(listener, &at, &mut handlers, &endpoints, complete);
+            self.sizes(&at);
+            if complete {
+                self.fit(listener, &at, &endpoints);
+            }
+            found.push((name, listener, endpoints, target));
+        }
+        binds::duplicates(bounds, self.tree, self.report);
+        handlers.check(self.tree, self.report);
+
+        let mut listeners = Vec::new();
+        for (name, listener, endpoints, target) in found {
+            if let Some(target) = target {
+                self.amplifiers(&handlers, name, listener, &target);
+                if let Some((handler, timeouts)) = handlers.effective(&target) {
+                    let bind = endpoints.into_iter().map(|(_, endpoint)| endpoint).collect();
+                    listeners.push(merge::listener(name, listener, self.file, bind, handler, timeouts));
+                }
+            }
+        }
+        Checked { admin, listeners, unused_handlers: handlers.unused(self.tree, self.report) }
+    }
+
+    fn admin(&mut self, bounds: &mut Vec<Bound>) -> Admin {
+        let admin = self.file.admin.as_ref();
+        let at = Pointer::root().child("admin").child("bind");
+        let mut bind = Vec::new();
+        let default = OneOrMany::One(AdminBind::At(merge::default_admin()));
+        let written = admin.and_then(|admin| admin.bind.as_ref());
+        let binds = written.unwrap_or(&default);
+        for (index, element) in binds.elements() {
+            let at = index.map_or(at.clone(), |index| at.child(index));
+            match element {
+                Some(AdminBind::At(endpoint)) => match self.admin_endpoint(endpoint) {
+                    Ok(endpoint) => {
+                        let owner = Owner::Admin { written: written.is_some() };
+                        bounds.push(Bound { owner, endpoint: endpoint.clone(), at });
+                        bind.push(endpoint);
+                    }
+                    Err(error) => self.report.at_value(Severity::Error, self.tree, &at, error),
+                },
+                Some(AdminBind::Off) if index.is_some() => {
+                    let error = BadValue::new("`off` cannot stand in a list").help("write bind = \"off\"");
+                    self.report.at_value(Severity::Error, self.tree, &at, error);
+                }
+                Some(AdminBind::Off) | None => {}
+            }
+        }
+        let hosts = admin.and_then(|admin| admin.hosts.as_ref());
+        let hosts = hosts.iter().flat_map(|hosts| hosts.0.iter().flatten()).map(|h| h.0.clone()).collect();
+        Admin { bind, hosts }
+    }
+
+    /// Without tokens the admin API may be reached from this machine only.
+    fn admin_endpoint(&self, endpoint: &Endpoint) -> Result<Endpoint, BadValue> {
+        let help = "write a tcp:// endpoint on 127.0.0.0/8, [::1] or localhost, or unix://PATH";
+        match endpoint {
+            Endpoint::Tcp(at) if is_loopback(&at.host) => Ok(endpoint.clone()),
+            Endpoint::Tcp(_) => {
+                Err(BadValue::new(format!("the admin API cannot listen on {endpoint}: it is not loopback"))
+                    .help(help))
+            }
+            Endpoint::Unix(UnixAddress::Path(_)) => endpoint.clone().below(self.state_dir),
+            _ => Err(BadValue::new(format!("the admin API cannot listen on {endpoint}")).help(help)),
+        }
+    }
+
+    /// The endpoints of a listener with their places, and whether all that were written are among them.
+    fn binds(
+        &mut self,
+        name: &str,
+        listener: &ListenerFile,
+        at: &Pointer,
+        bounds: &mut Vec<Bound>,
+    ) -> (Vec<(Pointer, Endpoint)>, bool) {
+        let at = at.child("bind");
+        let Some(binds) = &listener.bind else {
+            return (Vec::new(), false);
+        };
+        let mut endpoints = Vec::new();
+        let mut complete = true;
+        for (index, element) in binds.elements() {
+            let at = index.map_or(at.clone(), |index| at.child(index));
+            match element.cloned().map(|endpoint| endpoint.below(self.state_dir)) {
+                Some(Ok(endpoint)) => {
+                    let owner = Owner::Listener(name.into());
+                    bounds.push(Bound { owner, endpoint: endpoint.clone(), at: at.clone() });
+                    endpoints.push((at, endpoint));
+                }
+                Some(Err(error)) => {
+                    complete = false;
+                    self.report.at_value(Severity::Error, self.tree, &at, error);
+                }
+                None => complete = false,
+            }
+        }
+        (endpoints, complete)
+    }
+
+    /// Finds the handler and looks whether it can serve every endpoint.
+    fn handler(
+        &mut self,
+        listener: &ListenerFile,
+        at: &Pointer,
+        handlers: &mut Handlers<'_>,
+        endpoints: &[(Pointer, Endpoint)],
+        complete: bool,
+    ) -> Option<Target> {
+        let at = at.child("handler");
+        let Some(name) = &listener.handler else {
+            handlers.unknown_use();
+            return None;
+        };
+        let target = match handlers.find(name, &at) {
+            Ok(target) => target,
+            Err(error) => {
+                self.report.at_value(Severity::Error, self.tree, &at, error);
+                return None;
+            }
+        };
+        let kind = handlers.kind(&target)?;
+        for (at, endpoint) in endpoints {
+            if !kind.transports().contains(endpoint.transport()) {
+                let served: Vec<&str> = kind.transports().iter().map(|t| t.as_str()).collect();
+                let error = BadValue::new(format!(
+                    "the handler type `{}` cannot serve {}",
+                    kind.name(),
+                    endpoint.transport()
+                ))
+                .help(format!("it serves {}", served.join(", ")));
+                self.report.at_value(Severity::Error, self.tree, at, error);
+            }
+        }
+        if complete {
+            handlers.used_on(&target, endpoints.iter().map(|(_, e)| e.transport()));
+        }
+        Some(target)
+    }
+
+    /// Keys that need another kind of endpoint, and filters that filter nothing.
+    fn fit(&mut self, listener: &ListenerFile, at: &Pointer, endpoints: &[(Pointer, Endpoint)]) {
+        let bind: Vec<&Endpoint> = endpoints.iter().map(|(_, endpoint)| endpoint).collect();
+        let (node, _) = self.tree.nearest(at);
+        for (table, entry) in node.table().into_iter().flatten() {
+            for key in entry.table().into_iter().flat_map(|keys| keys.keys()) {
+                if let Err(error) = fit::fits(table, key, &bind) {
+                    self.report.at_key(Severity::Error, self.tree, &at.path([table, key]), error);
+                }
+            }
+        }
+        let unix = |endpoint: &&Endpoint| {
+            matches!(endpoint.transport(), super::Transport::Unix | super::Transport::Unixgram)
+        };
+        if !bind.iter().all(unix) {
+            return;
+        }
+        for (key, list) in [("allow", &listener.allow), ("deny", &listener.deny)] {
+            if list.as_ref().is_some_and(|list| !list.0.is_empty()) {
+                let warning = BadValue::new(format!("`{key}` has no effect: Unix peers always pass"))
+                    .help("restrict a Unix socket with `socket.unix_mode`");
+                self.report.at_key(Severity::Warning, self.tree, &at.child(key), warning);
+            }
+        }
+    }
+
+    /// Sizes that the system could not grant.
+    fn sizes(&mut self, at: &Pointer) {
+        for (table, key, most) in [
+            ("datagrams", "max_size", LONGEST_DATAGRAM),
+            ("socket", "receive_buffer", LARGEST_BUFFER),
+            ("socket", "send_buffer", LARGEST_BUFFER),
+        ] {
+            let at = at.path([table, key]);
+            let (node, exact) = self.tree.nearest(&at);
+            let super::tree::Tree::String { text, .. } = &node.value else { continue };
+            let Some(size) = text.parse::<super::Size>().ok().filter(|_| exact) else { continue };
+            if size.bytes() > most {
+                let error = BadValue::new(format!("`{key}` is at most {most} bytes, found {size}"));
+                self.report.error(node.span.clone(), &at, error);
+            }
+        }
+    }
+
+    /// Answers longer than their questions make a public UDP endpoint a weapon against third parties.
+    fn amplifiers(&mut self, handlers: &Handlers<'_>, name: &str, listener: &ListenerFile, target: &Target) {
+        let filtered = |list: &Option<List<_>>| list.as_ref().map(|list| !list.0.is_empty());
+        let defaults = self.file.defaults.as_ref().and_then(|defaults| filtered(&defaults.allow));
+        if filtered(&listener.allow).or(defaults).unwrap_or(false) || !handlers.amplifies(target) {
+            return;
+        }
+        let at = Pointer::root().child("listeners").child(name).child("bind");
+        for (index, endpoint) in listener.bind.iter().flat_map(OneOrMany::elements) {
+            if let Some(Endpoint::Udp(address)) = endpoint
+                && !is_loopback(&address.host)
+            {
+                let at = index.map_or(at.clone(), |index| at.child(index));
+                let warning = BadValue::new(
+                    "answers can be longer than their questions: with forged senders this endpoint can be used to flood others",
+                )
+                .help("name the networks that may ask in `allow`, or bind a loopback address");
+                self.report.at_value(Severity::Warning, self.tree, &at, warning);
+            }
+        }
+    }
+}
+
+/// Whether only this machine reaches the host.
+fn is_loopback(host: &Host) -> bool {
+    match host {
+        Host::Ip(ip) => ip.to_canonical().is_loopback(),
+        Host::Name(name) => name.trim_end_matches('.') == "localhost",
+    }
+}

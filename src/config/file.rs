@@ -1,0 +1,347 @@
+//! The configuration as the user types it: everything optional, nothing resolved.
+//!
+//! These types give the JSON Schema of the file, and their comments are its descriptions. They may
+//! not touch the system; [`merge`](super::merge) makes the effective configuration of them.
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
+
+use super::endpoint::Endpoint;
+use super::model::{LogFormat, Overload, UnixMode};
+use super::text::{BadValue, FilePath, HostName, LogFilter, Name, Network, text_value};
+use super::values::{Size, Timeout};
+
+/// A polygate configuration.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct File {
+    /// The version of the format. Only 1 exists.
+    #[schemars(range(min = 1, max = 1))]
+    pub(super) version: Option<u32>,
+    /// Folder of everything that polygate writes, relative to the working directory. Default: the
+    /// first path in $STATE_DIRECTORY, else `var`.
+    pub(super) state_dir: Option<FilePath>,
+    /// The admin API.
+    pub(super) admin: Option<AdminFile>,
+    /// The log on standard error.
+    pub(super) log: Option<LogFile>,
+    /// The runtime of the data plane.
+    pub(super) runtime: Option<RuntimeFile>,
+    /// What happens on SIGTERM and SIGINT.
+    pub(super) shutdown: Option<ShutdownFile>,
+    /// Limits of the whole process.
+    pub(super) limits: Option<GlobalLimitsFile>,
+    /// What holds for every listener that does not say otherwise. A key that does not fit a listener is
+    /// ignored there.
+    pub(super) defaults: Option<DefaultsFile>,
+    /// The listeners, each under its name.
+    pub(super) listeners: Option<Table<ListenerFile>>,
+    /// Handlers with options, each under its name. A name that is also a handler type must have that type.
+    pub(super) handlers: Option<Table<HandlerFile>>,
+}
+
+/// `[admin]`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct AdminFile {
+    /// Where the admin API listens: loopback TCP or a Unix socket, one or a list, or "off". Default:
+    /// "tcp://127.0.0.1:9900".
+    pub(super) bind: Option<OneOrMany<AdminBind>>,
+    /// Names besides `localhost` and IP literals that the `Host` header may carry. Default: none.
+    pub(super) hosts: Option<List<HostName>>,
+}
+
+/// `[log]`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct LogFile {
+    /// A tracing filter: a level, or pairs such as "info,polygate::conn=warn". Default: "info".
+    pub(super) level: Option<LogFilter>,
+    /// Text or JSON. Default: "auto", text on a terminal and else JSON.
+    pub(super) format: Option<LogFormat>,
+}
+
+/// `[runtime]`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RuntimeFile {
+    /// Worker threads. Default: 0, one per core.
+    #[schemars(range(min = 0, max = 1024))]
+    pub(super) workers: Option<usize>,
+}
+
+/// `[shutdown]`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ShutdownFile {
+    /// How long /readyz says 503 while connections are still accepted. Default: "off".
+    pub(super) delay: Option<Timeout>,
+    /// How long established connections may finish after that; "off" is for ever. Default: "8s".
+    pub(super) grace: Option<Timeout>,
+}
+
+/// `[limits]`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct GlobalLimitsFile {
+    /// Connections of the whole process, all listeners together. Default: 10000.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub(super) max_connections: Option<usize>,
+}
+
+/// `[defaults]`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct DefaultsFile {
+    /// Networks that may connect; empty is all of them. Default: empty.
+    pub(super) allow: Option<List<Network>>,
+    /// Networks that may not; looked at before `allow`. Default: empty.
+    pub(super) deny: Option<List<Network>>,
+    /// How much at once.
+    pub(super) limits: Option<LimitsFile>,
+    /// How long.
+    pub(super) timeouts: Option<TimeoutsFile>,
+    /// Options of the sockets.
+    pub(super) socket: Option<SocketFile>,
+    /// Rules for datagrams.
+    pub(super) datagrams: Option<DatagramsFile>,
+}
+
+/// `[listeners.NAME]`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["bind", "handler"]))]
+pub(super) struct ListenerFile {
+    /// Where it listens, one endpoint or a list: tcp://HOST:PORT, udp://HOST:PORT, unix://PATH,
+    /// unixgram://PATH (@NAME is an abstract name), or an inherited socket as fd+tcp://NAME.
+    pub(super) bind: Option<OneOrMany<Endpoint>>,
+    /// What is done with what arrives: a name in [handlers], or a handler type with default options.
+    #[schemars(length(min = 1))]
+    pub(super) handler: Option<String>,
+    /// Networks that may connect; empty is all of them. Unix peers always pass. Default: empty.
+    pub(super) allow: Option<List<Network>>,
+    /// Networks that may not; looked at before `allow`. Default: empty.
+    pub(super) deny: Option<List<Network>>,
+    /// How much at once, counted over all its endpoints.
+    pub(super) limits: Option<LimitsFile>,
+    /// How long.
+    pub(super) timeouts: Option<TimeoutsFile>,
+    /// Options of the sockets.
+    pub(super) socket: Option<SocketFile>,
+    /// Rules for datagrams.
+    pub(super) datagrams: Option<DatagramsFile>,
+}
+
+/// `limits` of a listener.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct LimitsFile {
+    /// Connections at once. Default: that of the whole process.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub(super) max_connections: Option<usize>,
+    /// Connections at once from one address, or from one user on Unix sockets. Default: 1000, and
+    /// loopback is exempt unless this key is written.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub(super) max_connections_per_ip: Option<usize>,
+    /// Connections a second, with a burst of as many. Default: 0, no limit.
+    #[schemars(range(min = 0, max = 10_000_000))]
+    pub(super) accept_rate: Option<u32>,
+    /// After so many connections or datagrams the listener stops. Default: 0, no limit.
+    #[schemars(range(min = 0, max = 9_223_372_036_854_775_807_i64))]
+    pub(super) accept_total: Option<u64>,
+    /// What happens to a connection over a limit. Default: `max_connections` defers and every other
+    /// limit refuses.
+    pub(super) overload: Option<Overload>,
+}
+
+/// `timeouts` of a listener: a duration or "off" each. Every handler type has its own defaults.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct TimeoutsFile {
+    /// TLS handshake and PROXY header. Default: "5s".
+    pub(super) handshake: Option<Timeout>,
+    /// From the accept, or the end of the handshake, to the first byte. Default: by handler.
+    pub(super) first_byte: Option<Timeout>,
+    /// A header, command or login complete; dripping does not extend it. Default: by handler.
+    pub(super) request: Option<Timeout>,
+    /// Nothing received and nothing sent. Default: by handler.
+    pub(super) idle: Option<Timeout>,
+    /// A write that the peer does not take. Default: "30s".
+    pub(super) stall: Option<Timeout>,
+    /// The whole connection. Default: "off".
+    pub(super) lifetime: Option<Timeout>,
+}
+
+/// `socket` of a listener.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct SocketFile {
+    /// Length of the accept queue asked of the kernel. Default: 4096.
+    #[schemars(range(min = 1, max = 2_147_483_647))]
+    pub(super) backlog: Option<u32>,
+    /// TCP_NODELAY on accepted connections. Default: true.
+    pub(super) nodelay: Option<bool>,
+    /// Idle time before TCP keepalive probes, or "off". Default: "60s".
+    pub(super) keepalive: Option<Timeout>,
+    /// SO_RCVBUF. Default: the kernel's.
+    pub(super) receive_buffer: Option<Size>,
+    /// SO_SNDBUF. Default: the kernel's.
+    pub(super) send_buffer: Option<Size>,
+    /// Permission bits of Unix socket nodes, an octal string. Default: "0660".
+    pub(super) unix_mode: Option<UnixMode>,
+}
+
+/// `datagrams` of a listener.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct DatagramsFile {
+    /// Datagrams a second from one source. Default: 1000.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub(super) rate: Option<u32>,
+    /// How many of them may come at once. Default: 2000.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub(super) burst: Option<u32>,
+    /// Networks exempt from the rate. Default: loopback, "127.0.0.0/8" and "::1".
+    pub(super) trusted: Option<List<Network>>,
+    /// Longer ones are dropped; at most "64KiB". Default: "64KiB".
+    pub(super) max_size: Option<Size>,
+}
+
+/// `[handlers.NAME]`: the type, and whatever options that type has; read from the tree by that type.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub(super) struct HandlerFile(serde::de::IgnoredAny);
+
+/// A table in the order of the file, whose keys are names of listeners or handlers.
+#[derive(Debug)]
+pub(super) struct Table<T>(pub(super) Vec<(String, T)>);
+
+/// A list; none stands for an element in which something was found.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(transparent)]
+pub(super) struct List<T>(pub(super) Vec<Option<T>>);
+
+/// One value, or a list that is not empty.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub(super) enum OneOrMany<T> {
+    /// One value.
+    One(T),
+    /// A list.
+    Many(Vec<Option<T>>),
+}
+
+/// What `admin.bind` holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum AdminBind {
+    /// `"off"`
+    Off,
+    /// An endpoint.
+    At(Endpoint),
+}
+
+impl<T> OneOrMany<T> {
+    /// The elements that fit, each with its index if there is a list.
+    pub(super) fn elements(&self) -> Vec<(Option<usize>, Option<&T>)> {
+        match self {
+            OneOrMany::One(one) => vec![(None, Some(one))],
+            OneOrMany::Many(many) => {
+                many.iter().enumerate().map(|(index, item)| (Some(index), item.as_ref())).collect()
+            }
+        }
+    }
+}
+
+impl std::str::FromStr for AdminBind {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        if text == "off" { Ok(AdminBind::Off) } else { text.parse().map(AdminBind::At) }
+    }
+}
+
+text_value!(AdminBind, "AdminBind", "admin-endpoint", "^(off|tcp://.+:[0-9]+|unix://.+)$|\\$\\{");
+
+// === schemas and order ===
+
+impl<T: JsonSchema> JsonSchema for OneOrMany<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        format!("OneOrMany_{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let one = generator.subschema_for::<T>();
+        json_schema!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] })
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for List<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        format!("List_{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let items = generator.subschema_for::<T>();
+        json_schema!({ "type": "array", "items": items })
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Table<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        format!("Table_{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let names = generator.subschema_for::<Name>();
+        let entry = generator.subschema_for::<T>();
+        json_schema!({ "type": "object", "propertyNames": names, "additionalProperties": entry })
+    }
+}
+
+impl JsonSchema for HandlerFile {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "HandlerFile".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        // The options are walked later, by the schema of the type that the entry names.
+        json_schema!({ "type": "object", "required": ["type"] })
+    }
+}
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Table<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder<T>(std::marker::PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for InOrder<T> {
+            type Value = Vec<(String, T)>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a table")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(entries)
+            }
+        }
+
+        deserializer.deserialize_map(InOrder(std::marker::PhantomData)).map(Table)
+    }
+}

@@ -1,0 +1,171 @@
+//! From what the user typed to what the program uses: every default filled in, key by key.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+
+use super::Origin;
+use super::check::fit;
+use super::endpoint::{Endpoint, Host, HostPort, parse::normalised};
+use super::file::{DatagramsFile, File, LimitsFile, List, ListenerFile, SocketFile, TimeoutsFile};
+use super::model::{
+    Datagrams, GlobalLimits, HandlerUse, Limits, Listener, Log, LogFormat, Runtime, Shutdown, SocketOptions,
+    Timeouts, UnixMode,
+};
+use super::text::Network;
+use super::values::{Size, Timeout};
+
+/// Where the admin API listens when nothing is written.
+pub(super) fn default_admin() -> Endpoint {
+    Endpoint::Tcp(HostPort { host: Host::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST)), port: 9900 })
+}
+
+/// The absolute folder of everything that polygate writes.
+pub(super) fn state_dir(file: &File, origin: &Origin, env: &dyn Fn(&str) -> Option<String>) -> PathBuf {
+    // systemd lists several folders with colons; the first is the main one.
+    let given = || env("STATE_DIRECTORY")?.split(':').find(|path| !path.is_empty()).map(PathBuf::from);
+    let path = match &file.state_dir {
+        Some(path) => path.0.clone(),
+        None => given().unwrap_or_else(|| "var".into()),
+    };
+    normalised(&origin.working_directory.join(path))
+}
+
+pub(super) fn log(file: &File) -> Log {
+    let log = file.log.as_ref();
+    Log {
+        level: log.and_then(|log| log.level.clone()).map_or_else(|| "info".into(), |level| level.0),
+        format: log.and_then(|log| log.format).unwrap_or(LogFormat::Auto),
+    }
+}
+
+pub(super) fn runtime(file: &File) -> Runtime {
+    Runtime { workers: file.runtime.as_ref().and_then(|runtime| runtime.workers).unwrap_or(0) }
+}
+
+pub(super) fn shutdown(file: &File) -> Shutdown {
+    let shutdown = file.shutdown.as_ref();
+    Shutdown {
+        delay: shutdown.and_then(|shutdown| shutdown.delay).unwrap_or(Timeout::OFF),
+        grace: shutdown.and_then(|shutdown| shutdown.grace).unwrap_or(Timeout::after_secs(8)),
+    }
+}
+
+pub(super) fn global_limits(file: &File) -> GlobalLimits {
+    let written = file.limits.as_ref().and_then(|limits| limits.max_connections);
+    GlobalLimits { max_connections: written.unwrap_or(10_000) }
+}
+
+/// A listener: its own keys over those of `[defaults]` that fit it, over the built-in ones.
+pub(super) fn listener(
+    name: &str,
+    own: &ListenerFile,
+    file: &File,
+    bind: Vec<Endpoint>,
+    handler: HandlerUse,
+    timeouts: Timeouts,
+) -> Listener {
+    let defaults = file.defaults.as_ref();
+    let layers = Layers { bind: bind.iter().collect() };
+    let limits = (own.limits.as_ref(), defaults.and_then(|d| d.limits.as_ref()));
+    let own_timeouts = (own.timeouts.as_ref(), defaults.and_then(|d| d.timeouts.as_ref()));
+    let socket = (own.socket.as_ref(), defaults.and_then(|d| d.socket.as_ref()));
+    let datagrams = (own.datagrams.as_ref(), defaults.and_then(|d| d.datagrams.as_ref()));
+    let networks = |own: &Option<List<Network>>, default: Option<&Option<List<Network>>>| {
+        own.as_ref().or(default.and_then(Option::as_ref)).map(ip_networks).unwrap_or_default()
+    };
+    Listener {
+        name: name.into(),
+        handler,
+        allow: networks(&own.allow, defaults.map(|d| &d.allow)),
+        deny: networks(&own.deny, defaults.map(|d| &d.deny)),
+        limits: layers.limits(limits, global_limits(file).max_connections),
+        timeouts: layers.timeouts(own_timeouts, timeouts),
+        socket: layers.socket(socket),
+        datagrams: layers.datagrams(datagrams),
+        bind,
+    }
+}
+
+/// A table of the listener, and the same table of `[defaults]`.
+type Pair<'a, T> = (Option<&'a T>, Option<&'a T>);
+
+/// The listener's endpoints decide what fits.
+struct Layers<'a> {
+    bind: Vec<&'a Endpoint>,
+}
+
+impl Layers<'_> {
+    /// A key of the listener, else of `[defaults]`, as far as it fits.
+    fn key<T, V>(
+        &self,
+        (own, default): Pair<'_, T>,
+        table: &str,
+        key: &str,
+        get: impl Fn(&T) -> Option<V>,
+    ) -> Option<V> {
+        fit::fits(table, key, &self.bind).ok()?;
+        own.and_then(&get).or_else(|| default.and_then(&get))
+    }
+
+    fn limits(&self, from: Pair<'_, LimitsFile>, global: usize) -> Limits {
+        let per_ip = self.key(from, "limits", "max_connections_per_ip", |l| l.max_connections_per_ip);
+        Limits {
+            max_connections: self
+                .key(from, "limits", "max_connections", |l| l.max_connections)
+                .unwrap_or(global),
+            max_connections_per_ip: per_ip.unwrap_or(1_000),
+            per_ip_spares_loopback: per_ip.is_none(),
+            accept_rate: self.key(from, "limits", "accept_rate", |l| l.accept_rate).unwrap_or(0),
+            accept_total: self.key(from, "limits", "accept_total", |l| l.accept_total).unwrap_or(0),
+            overload: self.key(from, "limits", "overload", |l| l.overload),
+        }
+    }
+
+    fn timeouts(&self, from: Pair<'_, TimeoutsFile>, base: Timeouts) -> Timeouts {
+        let key = |key: &str, get: fn(&TimeoutsFile) -> Option<Timeout>, base: Timeout| {
+            self.key(from, "timeouts", key, get).unwrap_or(base)
+        };
+        Timeouts {
+            handshake: key("handshake", |t| t.handshake, base.handshake),
+            first_byte: key("first_byte", |t| t.first_byte, base.first_byte),
+            request: key("request", |t| t.request, base.request),
+            idle: key("idle", |t| t.idle, base.idle),
+            stall: key("stall", |t| t.stall, base.stall),
+            lifetime: key("lifetime", |t| t.lifetime, base.lifetime),
+        }
+    }
+
+    fn socket(&self, from: Pair<'_, SocketFile>) -> SocketOptions {
+        SocketOptions {
+            backlog: self.key(from, "socket", "backlog", |s| s.backlog).unwrap_or(4096),
+            nodelay: self.key(from, "socket", "nodelay", |s| s.nodelay).unwrap_or(true),
+            keepalive: self
+                .key(from, "socket", "keepalive", |s| s.keepalive)
+                .unwrap_or(Timeout::after_secs(60)),
+            receive_buffer: self.key(from, "socket", "receive_buffer", |s| s.receive_buffer),
+            send_buffer: self.key(from, "socket", "send_buffer", |s| s.send_buffer),
+            unix_mode: self.key(from, "socket", "unix_mode", |s| s.unix_mode).unwrap_or(UnixMode(0o660)),
+        }
+    }
+
+    fn datagrams(&self, from: Pair<'_, DatagramsFile>) -> Datagrams {
+        let trusted = self.key(from, "datagrams", "trusted", |d| d.trusted.as_ref().map(ip_networks));
+        Datagrams {
+            rate: self.key(from, "datagrams", "rate", |d| d.rate).unwrap_or(1_000),
+            burst: self.key(from, "datagrams", "burst", |d| d.burst).unwrap_or(2_000),
+            trusted: trusted.unwrap_or_else(loopback),
+            max_size: self.key(from, "datagrams", "max_size", |d| d.max_size).unwrap_or(Size::kib(64)),
+        }
+    }
+}
+
+fn ip_networks(list: &List<Network>) -> Vec<IpNet> {
+    list.0.iter().flatten().map(|network| network.0).collect()
+}
+
+fn loopback() -> Vec<IpNet> {
+    let v4 = IpNet::new_assert(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8);
+    vec![v4, IpNet::from(IpAddr::V6(Ipv6Addr::LOCALHOST))]
+}

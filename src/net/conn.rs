@@ -1,0 +1,283 @@
+//! One accepted stream with its account: what a handler sees.
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio_util::sync::WaitForCancellationFuture;
+use tracing::Level;
+
+use super::chunk::Chunk;
+use super::gate::Permit;
+use super::stream::Stream;
+use crate::stats::{CloseReason, ConnId, Counter, Counters, Meter, Peer};
+
+/// How long a closed conn waits for the peer to end, so that the last bytes sent arrive: a close with
+/// unread input would reset the connection and take them with it (RFC 1122, 4.2.2.13).
+const LINGER: Duration = Duration::from_secs(1);
+
+/// How much input is thrown away meanwhile.
+const LINGER_BYTES: usize = 256 * 1024;
+
+/// One accepted stream. Reads and writes through [`AsyncRead`] and [`AsyncWrite`] are counted; dropping
+/// it settles its account once, whatever ended it.
+#[derive(Debug)]
+pub struct Conn {
+    stream: Stream,
+    meter: Arc<Meter>,
+    /// Whether the peer has sent its FIN.
+    ended: bool,
+    /// Whether a write waits for the peer; spares the hot path a look at the meter.
+    blocked: bool,
+    outcome: Option<CloseReason>,
+    _permit: Permit,
+}
+
+impl Conn {
+    /// Joins a stream and its account.
+    pub fn new(stream: Stream, meter: Arc<Meter>, permit: Permit) -> Self {
+        tracing::debug!(
+            target: "polygate::conn",
+            conn = meter.id().0,
+            listener = %meter.site().ledger.listener(),
+            transport = %meter.site().ledger.transport(),
+            peer = %meter.peer(),
+            handler = meter.site().handler,
+            "opened"
+        );
+        Conn { stream, meter, ended: false, blocked: false, outcome: None, _permit: permit }
+    }
+
+    /// Its number: the one in logs and in the connection list.
+    pub fn id(&self) -> ConnId {
+        self.meter.id()
+    }
+
+    /// The other side.
+    pub fn peer(&self) -> &Peer {
+        self.meter.peer()
+    }
+
+    /// The name of the listener that accepted it.
+    pub fn listener(&self) -> &str {
+        self.meter.site().ledger.listener()
+    }
+
+    /// Its account.
+    pub fn meter(&self) -> &Arc<Meter> {
+        &self.meter
+    }
+
+    /// The cells of a number that the handler declared.
+    pub fn counters(&self, counter: Counter) -> Arc<Counters> {
+        self.meter.site().ledger.counters(counter)
+    }
+
+    /// Says something about the conn for the connection list.
+    pub fn describe(&self, key: &'static str, value: impl Into<String>) {
+        self.meter.describe(key, value.into());
+    }
+
+    /// Resolves when the conn is asked to finish: no new request should begin.
+    pub fn draining(&self) -> WaitForCancellationFuture<'_> {
+        self.meter.site().drain.cancelled()
+    }
+
+    /// Resolves when the conn is killed. A handler that waits for it has a second to say goodbye; one that
+    /// never does is dropped at once.
+    pub async fn killed(&self) -> CloseReason {
+        poll_fn(|cx| self.meter.poll_killed(cx)).await
+    }
+
+    /// Says why the handler ends the conn, where `Ok` alone would not tell.
+    pub fn ends_because(&mut self, reason: CloseReason) {
+        self.outcome = Some(reason);
+    }
+
+    /// Reads what is there, at most `limit` bytes (at most 64 KiB). None is the peer's end. While it
+    /// waits no buffer is held.
+    pub async fn read_chunk(&mut self, limit: usize) -> io::Result<Option<Chunk>> {
+        poll_fn(|cx| {
+            let mut chunk = Chunk::with_room(limit);
+            let mut buf = ReadBuf::new(chunk.room(limit));
+            std::task::ready!(Pin::new(&mut *self).poll_read(cx, &mut buf))?;
+            let filled = buf.filled().len();
+            chunk.fill(filled);
+            Poll::Ready(Ok((filled > 0).then_some(chunk)))
+        })
+        .await
+    }
+
+    /// Writes two pieces as if they were one, with one system call where the kernel takes them.
+    pub async fn write_pair(&mut self, first: &[u8], second: &[u8]) -> io::Result<()> {
+        let mut slices = [IoSlice::new(first), IoSlice::new(second)];
+        let mut rest = &mut slices[..];
+        IoSlice::advance_slices(&mut rest, 0);
+        while !rest.is_empty() {
+            match self.write_vectored(rest).await? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                n => IoSlice::advance_slices(&mut rest, n),
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the conn in order after its handler: FIN, and until the peer's own end what still comes is
+    /// thrown away. Then it is settled by dropping it.
+    pub(crate) async fn finish(mut self, result: io::Result<()>) {
+        match result {
+            Ok(()) => {
+                let natural = if self.ended { CloseReason::Client } else { CloseReason::Handler };
+                self.outcome.get_or_insert(natural);
+                if self.stream.shutdown().await.is_ok() && !self.ended {
+                    linger(&mut self.stream).await;
+                }
+            }
+            Err(error) => {
+                let reason = reason_of(&error);
+                if reason == CloseReason::IoError {
+                    self.meter.site().ledger.handler_error();
+                    tracing::debug!(target: "polygate::conn", conn = self.id().0, %error, "failed");
+                }
+                self.outcome.get_or_insert(reason);
+            }
+        }
+    }
+}
+
+/// Reads and forgets, until the peer ends or a bound is met.
+pub(super) async fn linger(stream: &mut Stream) {
+    let drain = async {
+        let mut seen = 0;
+        let mut scratch = Chunk::with_room(16 * 1024);
+        while seen < LINGER_BYTES {
+            match stream.read(scratch.room(16 * 1024)).await {
+                Ok(0) | Err(_) => return,
+                Ok(n) => seen += n,
+            }
+        }
+    };
+    let _ = tokio::time::timeout(LINGER, drain).await;
+}
+
+impl Stream {
+    /// Closes in order a stream that no handler had: FIN, then what still comes is thrown away for at most a second.
+    pub(crate) async fn close_gently(mut self) {
+        if self.shutdown().await.is_ok() {
+            linger(&mut self).await;
+        }
+    }
+}
+
+/// A peer that goes away is the peer's doing; anything else is an error of the socket.
+fn reason_of(error: &io::Error) -> CloseReason {
+    use io::ErrorKind as Kind;
+    match error.kind() {
+        Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe | Kind::NotConnected => {
+            CloseReason::Client
+        }
+        Kind::UnexpectedEof => CloseReason::Client,
+        _ => CloseReason::IoError,
+    }
+}
+
+impl Drop for Conn {
+    fn drop(&mut self) {
+        let reason = match self.outcome {
+            Some(reason) => reason,
+            None if std::thread::panicking() => {
+                self.meter.site().ledger.handler_panic();
+                CloseReason::Panic
+            }
+            // Dropped by a kill, whose own reason goes first; or with the runtime.
+            None => CloseReason::Drain,
+        };
+        let reason = self.meter.settle(reason);
+        if tracing::enabled!(target: "polygate::conn", Level::INFO) {
+            let (meter, site) = (&self.meter, self.meter.site());
+            let age_ms = site.stats.now_ms().saturating_sub(meter.started_ms());
+            tracing::info!(
+                target: "polygate::conn",
+                conn = meter.id().0,
+                listener = %site.ledger.listener(),
+                transport = %site.ledger.transport(),
+                peer = %meter.peer(),
+                handler = site.handler,
+                received_bytes = meter.received(),
+                sent_bytes = meter.sent(),
+                duration_seconds = age_ms as f64 / 1000.0,
+                reason = reason.as_str(),
+                "closed"
+            );
+        }
+    }
+}
+
+impl Conn {
+    /// Counts a write's result, and marks the time while the peer does not take it.
+    fn wrote(&mut self, poll: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        let waits = poll.is_pending();
+        if waits != self.blocked {
+            self.blocked = waits;
+            self.meter.set_blocked(waits);
+        }
+        if let Poll::Ready(Ok(n)) = poll {
+            self.meter.add_sent(n);
+        }
+        poll
+    }
+}
+
+impl AsyncRead for Conn {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        // The difference is counted: the buffer may hold something already.
+        let before = buf.filled().len();
+        let room = buf.remaining();
+        let poll = Pin::new(&mut this.stream).poll_read(cx, buf);
+        if let Poll::Ready(Ok(())) = poll {
+            let n = buf.filled().len() - before;
+            this.meter.add_received(n);
+            this.ended |= n == 0 && room > 0;
+        }
+        poll
+    }
+}
+
+impl AsyncWrite for Conn {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let poll = Pin::new(&mut this.stream).poll_write(cx, buf);
+        this.wrote(poll)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let poll = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
+        this.wrote(poll)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
