@@ -2,6 +2,8 @@
 
 pub mod config;
 pub mod gateway;
+pub mod handler;
+pub mod handlers;
 pub mod metrics;
 pub mod net;
 pub mod stats;

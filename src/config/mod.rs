@@ -6,6 +6,8 @@
 //! `check` finds what a schema cannot say, `merge` fills the defaults in. Findings are plain data
 //! ([`diagnostic`]).
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking"))]
+
 pub mod catalog;
 mod check;
 pub mod diagnostic;
@@ -27,6 +29,8 @@ pub mod values;
 mod walk;
 
 #[cfg(test)]
+mod files;
+#[cfg(test)]
 mod fixtures;
 #[cfg(test)]
 mod testing;
@@ -34,7 +38,7 @@ mod testing;
 pub use catalog::{Catalog, Finding, Findings, HandlerType};
 pub use diagnostic::{Diagnostic, Severity, render};
 pub use endpoint::{Endpoint, Host, HostPort, Transport, Transports, UnixAddress};
-pub use load::{Env, load, load_file, load_with};
+pub use load::{Env, load, load_file, load_text, load_with};
 pub use model::*;
 pub use plan::{Changed, Plan, plan};
 pub use schema::{schema, schema_text};
@@ -75,16 +79,3 @@ pub enum LoadError {
     /// It is wrong; every finding, and the text.
     Invalid(Vec<Diagnostic>, String),
 }
-
-impl std::fmt::Display for LoadError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            LoadError::Unreadable(path, error) => write!(f, "cannot read {}: {error}", path.display()),
-            LoadError::Syntax(found, _) | LoadError::Invalid(found, _) => {
-                write!(f, "the configuration has {} findings", found.len())
-            }
-        }
-    }
-}
-
-impl std::error::Error for LoadError {}

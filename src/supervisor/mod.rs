@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::config::{Catalog, Config, Diagnostic, LoadError, Plan};
+use crate::config::{Catalog, Diagnostic, LoadError, Plan};
 use crate::net::AdminSocket;
 use crate::stats::{ConnId, Stats, Trigger};
 
