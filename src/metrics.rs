@@ -77,4 +77,6 @@ fn descriptions() -> Vec<Desc> {
 }
 
 #[cfg(test)]
+pub(crate) mod samples;
+#[cfg(test)]
 mod tests;

@@ -129,7 +129,7 @@ fn family(
     if metrics.is_empty() {
         return None;
     }
-    let mut family = proto::MetricFamily::new();
+    let mut family = proto::MetricFamily::default();
     family.set_name(name.into());
     family.set_help(help.into());
     family.set_field_type(match kind {
@@ -144,7 +144,7 @@ fn family(
 fn sample(kind: Kind, names: &[&str], values: Vec<String>, value: Value) -> proto::Metric {
     debug_assert_eq!(names.len(), values.len());
     let pair = |(name, value): (&&str, String)| {
-        let mut pair = proto::LabelPair::new();
+        let mut pair = proto::LabelPair::default();
         pair.set_name((*name).into());
         pair.set_value(value);
         pair
@@ -152,12 +152,12 @@ fn sample(kind: Kind, names: &[&str], values: Vec<String>, value: Value) -> prot
     let mut metric = proto::Metric::from_label(names.iter().zip(values).map(pair).collect());
     match (kind, value) {
         (Kind::Counter, Value::Number(number)) => {
-            let mut counter = proto::Counter::new();
+            let mut counter = proto::Counter::default();
             counter.set_value(number);
             metric.set_counter(counter);
         }
         (_, Value::Number(number)) => {
-            let mut gauge = proto::Gauge::new();
+            let mut gauge = proto::Gauge::default();
             gauge.set_value(number);
             metric.set_gauge(gauge);
         }
@@ -168,12 +168,12 @@ fn sample(kind: Kind, names: &[&str], values: Vec<String>, value: Value) -> prot
 
 fn buckets(histogram: &Histogram) -> proto::Histogram {
     let bucket = |(bound, count)| {
-        let mut bucket = proto::Bucket::new();
+        let mut bucket = proto::Bucket::default();
         bucket.set_upper_bound(bound);
         bucket.set_cumulative_count(count);
         bucket
     };
-    let mut rendered = proto::Histogram::new();
+    let mut rendered = proto::Histogram::default();
     rendered.set_bucket(histogram.cumulative().map(bucket).collect());
     rendered.set_sample_count(histogram.count());
     rendered.set_sample_sum(histogram.sum());
