@@ -1,5 +1,6 @@
 //! polygate: a configurable multi-protocol network gateway.
 
+pub mod admin;
 pub mod config;
 pub mod gateway;
 pub mod handler;
