@@ -6,6 +6,7 @@ mod conn;
 mod gate;
 mod inherited;
 mod packet;
+pub mod sock_diag;
 mod stream;
 pub mod udp;
 mod unix;
