@@ -101,12 +101,7 @@ fn drop_sockets(live: &mut Live, config: &Config) {
     live.sockets.retain(|key, _| wanted.contains(key));
 }
 
-fn start(
-    inner: &Inner,
-    live: &mut Live,
-    mut sockets: BTreeMap<Key, Vec<NewSocket>>,
-    touched: &[String],
-) {
+fn start(inner: &Inner, live: &mut Live, mut sockets: BTreeMap<Key, Vec<NewSocket>>, touched: &[String]) {
     let Live { listeners, sockets: running, drain } = live;
     for listener in listeners.values() {
         let is_touched = touched.contains(&listener.config.name);

@@ -11,7 +11,6 @@ use crate::config::{Endpoint, Host, HostPort, Listener};
 use crate::handler::Built;
 use crate::listener::{Door, Rules, Running};
 
-
 /// What a socket is known by from one configuration to the next: its endpoint. Where the kernel chooses
 /// the port no two are the same, so those belong to their listener.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -118,7 +117,7 @@ pub(super) fn without_scheme(address: &str) -> &str {
 /// Whether two endpoints may not be bound at once although they are not equal: one of them is a wildcard,
 /// or a name whose addresses are not known yet.
 pub(super) fn may_overlap(a: &Endpoint, b: &Endpoint) -> bool {
-    let (Endpoint::Tcp(one), Endpoint::Tcp(two)) | (Endpoint::Udp(one), Endpoint::Udp(two)) = (a, b) else {
+    let ((Endpoint::Tcp(one), Endpoint::Tcp(two)) | (Endpoint::Udp(one), Endpoint::Udp(two))) = (a, b) else {
         return false;
     };
     let open = |at: &HostPort| match &at.host {
@@ -132,4 +131,3 @@ pub(super) fn may_overlap(a: &Endpoint, b: &Endpoint) -> bool {
 pub(super) fn site_address(view: &EndpointView, inet: Option<SocketAddr>) -> (String, bool) {
     (without_scheme(&view.address).to_string(), inet.is_some_and(|at| at.ip().is_unspecified()))
 }
-

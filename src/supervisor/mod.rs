@@ -13,7 +13,6 @@ mod view;
 pub use fit::{fit_limits, open_files_limit, room_for_connections};
 pub use view::{EndpointView, ListenerView, ReloadError, Report, Running, Source, State};
 
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -371,4 +370,3 @@ impl Inner {
         Ok(Report { generation, dry_run, duration: started.elapsed(), plan, warnings })
     }
 }
-

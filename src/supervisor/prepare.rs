@@ -67,9 +67,9 @@ fn build_handlers(
 /// Whether the listener's sockets are there and may be kept: a listener that has stopped by itself and is
 /// changed starts again with new ones.
 pub(super) fn keeps_sockets(live: &Live, listener: &Listener) -> bool {
-    live.listeners.get(&listener.name).is_none_or(|old| {
-        !old.door.stopped().is_cancelled() || old.config == *listener
-    })
+    live.listeners
+        .get(&listener.name)
+        .is_none_or(|old| !old.door.stopped().is_cancelled() || old.config == *listener)
 }
 
 fn bind_sockets(
