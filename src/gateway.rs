@@ -18,6 +18,9 @@ use crate::{admin, handlers};
 /// How long killed conns may take to be gone.
 const KILL_WAIT: Duration = Duration::from_secs(2);
 
+/// How long the data plane's runtime may take to end.
+const RUNTIME_WAIT: Duration = Duration::from_secs(1);
+
 /// A running gateway. Dropping it ends it at once; [`Gateway::shutdown`] is the kind way.
 #[derive(Debug)]
 pub struct Gateway {
@@ -148,10 +151,13 @@ fn control_thread(
         Ok(runtime) => runtime,
         Err(error) => return drop(tell.send(Err(internal(&error)))),
     };
-    control.block_on(async {
+    let data = control.block_on(async {
         let (data, supervisor) = match begin(builder).await {
             Ok(begun) => begun,
-            Err(error) => return drop(tell.send(Err(error))),
+            Err(error) => {
+                drop(tell.send(Err(error)));
+                return None;
+            }
         };
         tokio::spawn(clocks::run(supervisor.stats().clone()));
         let admin = tokio::spawn(admin::serve(supervisor.clone(), end.clone()));
@@ -159,9 +165,12 @@ fn control_thread(
         end.cancelled().await;
         let _ = admin.await;
         supervisor.close().await;
-        // Conns that are left are dropped with their runtime, and so settled.
-        data.shutdown_timeout(Duration::from_secs(1));
+        Some(data)
     });
+    if let Some(data) = data {
+        // Conns that are left are dropped with their runtime, and so settled.
+        data.shutdown_timeout(RUNTIME_WAIT);
+    }
 }
 
 async fn begin(builder: Builder) -> Result<(tokio::runtime::Runtime, Supervisor), ReloadError> {
