@@ -62,6 +62,11 @@ impl Finding {
         }
     }
 
+    /// A warning at an option.
+    pub fn warning(path: &[&str], message: impl Into<String>) -> Self {
+        Finding { severity: Severity::Warning, ..Finding::error(path, message) }
+    }
+
     /// The same with advice.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {

@@ -3,8 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::Diagnostic;
 use super::testing::load;
-use super::{Diagnostic, Severity};
 
 fn files(folder: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
@@ -68,18 +68,45 @@ fn invalid_files_have_their_findings_and_no_others() {
 }
 
 #[test]
-fn valid_files_load_without_a_finding() {
+fn valid_files_load_without_a_finding_and_again_when_rendered() {
     let files = files("tests/config/valid");
     assert!(files.len() >= 15, "only {} files", files.len());
     for path in &files {
         let text = std::fs::read_to_string(path).unwrap();
         let name = path.display();
-        match load(&text) {
-            Ok(loaded) => {
-                assert_eq!(loaded.warnings, [], "{name}");
-                assert!(loaded.warnings.iter().all(|warning| warning.severity == Severity::Warning));
+        let loaded = load(&text).unwrap_or_else(|findings| panic!("{name}: {findings:#?}"));
+        assert_eq!(loaded.warnings, [], "{name}");
+        let rendered = loaded.config.to_toml();
+        let again = load(&rendered).unwrap_or_else(|findings| panic!("{name}: {findings:#?}\n{rendered}"));
+        assert_eq!(again.config, loaded.config, "{name}\n{rendered}");
+    }
+}
+
+/// Nothing that is typed may make the loader panic, and what it refuses it explains.
+#[test]
+fn damaged_files_are_refused_with_findings() {
+    let mut refused = 0;
+    let mut try_out = |text: &str| {
+        if let Err(findings) = load(text) {
+            assert!(!findings.is_empty(), "{text}");
+            refused += 1;
+        }
+    };
+    for path in files("tests/config/valid") {
+        let text = std::fs::read_to_string(&path).unwrap();
+        for (cut, _) in text.char_indices().step_by(11) {
+            try_out(&text[..cut]);
+        }
+        for (number, line) in text.lines().enumerate() {
+            let Some((key, _)) = line.split_once(" = ") else { continue };
+            for value in ["1", "-1.5", "true", "\"\"", "\"${\"", "[]", "[[1]]", "{}", "{ a = 1 }", "07:32:00"]
+            {
+                let damaged = format!("{key} = {value}");
+                let change = |(n, line)| if n == number { damaged.as_str() } else { line };
+                let lines: Vec<&str> = text.lines().enumerate().map(change).collect();
+                try_out(&lines.join("\n"));
             }
-            Err(findings) => panic!("{name}: {findings:#?}"),
         }
     }
+    assert!(refused > 500, "{refused}");
 }

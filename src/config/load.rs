@@ -45,6 +45,14 @@ pub fn load_with(
     read(text, origin, catalog, env).map_err(|(_, findings)| findings)
 }
 
+/// Reads and checks a text, and tells text that is not TOML from a configuration that is wrong.
+pub fn load_text(text: &str, origin: &Origin, catalog: &dyn Catalog) -> Result<Loaded, LoadError> {
+    read(text, origin, catalog, &|name| std::env::var(name).ok()).map_err(|(stop, findings)| match stop {
+        Stop::Syntax => LoadError::Syntax(findings, text.to_owned()),
+        Stop::Invalid => LoadError::Invalid(findings, text.to_owned()),
+    })
+}
+
 /// Reads and checks a file.
 pub fn load_file(path: &Path, catalog: &dyn Catalog) -> Result<Loaded, LoadError> {
     let unreadable = |error| LoadError::Unreadable(path.to_owned(), error);
@@ -61,10 +69,7 @@ pub fn load_file(path: &Path, catalog: &dyn Catalog) -> Result<Loaded, LoadError
         folder: folder.unwrap_or_else(|| working_directory.clone()),
         working_directory,
     };
-    read(&text, &origin, catalog, &|name| std::env::var(name).ok()).map_err(|(stop, findings)| match stop {
-        Stop::Syntax => LoadError::Syntax(findings, text.clone()),
-        Stop::Invalid => LoadError::Invalid(findings, text.clone()),
-    })
+    load_text(&text, &origin, catalog)
 }
 
 fn read_at_most(path: &Path, most: usize) -> std::io::Result<Vec<u8>> {
@@ -104,15 +109,16 @@ fn read(
 
 /// The tree of the text; the first syntax error is reported.
 fn parse(text: &str, report: &mut Report<'_>) -> Option<Node> {
-    match DeTable::parse(text) {
-        Ok(table) => Some(Node::root(&table, text)),
-        Err(error) => {
-            let message = error.message().lines().collect::<Vec<_>>().join(", ");
-            let what = BadValue::new(format!("not TOML: {message}"));
-            report.error(error.span().unwrap_or(0..0), &Pointer::root(), what);
-            None
-        }
-    }
+    let (table, errors) = DeTable::parse_recoverable(text);
+    // They come in the order in which the parser's passes meet them, not in that of the text.
+    let first = errors.iter().min_by_key(|error| error.span().map_or(0, |span| span.start));
+    let Some(error) = first else {
+        return Some(Node::root(&table, text));
+    };
+    let message = error.message().lines().collect::<Vec<_>>().join(", ");
+    let what = BadValue::new(format!("not TOML: {message}"));
+    report.error(error.span().unwrap_or(0..0), &Pointer::root(), what);
+    None
 }
 
 /// Whether the version is one that this program reads: nothing else may be judged before that is known.
@@ -207,3 +213,55 @@ impl std::fmt::Display for LoadError {
 }
 
 impl std::error::Error for LoadError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::testing::{ShippedCatalog, load, valid};
+
+    #[test]
+    fn pointers_are_escaped_and_lead_to_the_finding() {
+        let text = "[listeners.a]\nbind = [\"udp://h:1\", \"x\"]\nhandler = \"echo\"\n\"a/b~c\" = 1\n";
+        let found: Vec<String> = load(text).unwrap_err().into_iter().map(|d| d.pointer).collect();
+        assert_eq!(found, ["/listeners/a/bind/1", "/listeners/a/a~1b~0c"]);
+    }
+
+    #[test]
+    fn the_nearest_valid_name_is_given() {
+        let help = |text: &str| load(text).unwrap_err()[0].help.clone().unwrap_or_default();
+        assert_eq!(help("lsteners = {}"), "did you mean `listeners`?");
+        assert_eq!(help("log.format = \"jsn\""), "did you mean `json`?");
+        assert!(help("log.colour = 1").contains("`level`, `format`"));
+        assert_eq!(help("[listeners.a]\nbind = \"tcp://h:1\"\nhandler = \"uper\""), "did you mean `upper`?");
+    }
+
+    #[test]
+    fn a_file_is_read_with_its_own_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.toml");
+        std::fs::write(folder.path().join("level"), "debug\n").unwrap();
+        std::fs::write(&path, "log.level = \"${file:level}\"").unwrap();
+        assert_eq!(load_file(&path, &ShippedCatalog).unwrap().config.log.level, "debug");
+
+        std::fs::write(&path, b"# \xff").unwrap();
+        assert!(matches!(load_file(&path, &ShippedCatalog), Err(LoadError::Unreadable(..))));
+        std::fs::write(&path, "a = ").unwrap();
+        assert!(matches!(load_file(&path, &ShippedCatalog), Err(LoadError::Syntax(..))));
+        std::fs::write(&path, "a = 1").unwrap();
+        let error = load_file(&path, &ShippedCatalog).unwrap_err();
+        assert_eq!((error.diagnostics().len(), error.text()), (1, Some("a = 1")));
+        std::fs::write(&path, vec![b'#'; LARGEST_FILE + 1]).unwrap();
+        assert!(matches!(load_file(&path, &ShippedCatalog), Err(LoadError::Unreadable(..))));
+        assert!(matches!(load_file(folder.path(), &ShippedCatalog), Err(LoadError::Unreadable(..))));
+    }
+
+    #[test]
+    fn ten_thousand_listeners_are_no_trouble() {
+        let entry =
+            |n: usize| format!("[listeners.l{n}]\nbind = \"tcp://127.0.0.1:{n}\"\nhandler = \"echo\"\n");
+        let text: String = (10_000..20_000).map(entry).collect();
+        let config = valid(&text).config;
+        assert_eq!(config.listeners.len(), 10_000);
+        assert!(crate::config::plan(&config, &config).is_empty());
+    }
+}

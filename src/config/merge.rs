@@ -169,3 +169,100 @@ fn loopback() -> Vec<IpNet> {
     let v4 = IpNet::new_assert(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8);
     vec![v4, IpNet::from(IpAddr::V6(Ipv6Addr::LOCALHOST))]
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+    use crate::config::Overload;
+    use crate::config::testing::{TestCatalog, origin, valid};
+
+    #[test]
+    fn an_empty_text_is_a_gateway_without_listeners() {
+        let config = valid("").config;
+        assert_eq!(config.state_dir, Path::new("/srv/var"));
+        assert_eq!(config.admin.bind, [default_admin()]);
+        assert_eq!((config.log.level.as_str(), config.log.format), ("info", LogFormat::Auto));
+        assert_eq!((config.runtime.workers, config.limits.max_connections), (0, 10_000));
+        assert_eq!((config.shutdown.delay, config.shutdown.grace), (Timeout::OFF, Timeout::after_secs(8)));
+        assert!(config.listeners.is_empty() && config.unused_handlers.is_empty());
+    }
+
+    #[test]
+    fn a_listener_has_the_defaults_of_the_contract() {
+        let config = valid(
+            "limits.max_connections = 7\nlisteners.a = { bind = \"tcp://[::1]:1\", handler = \"echo\" }",
+        );
+        let listener = &config.config.listeners[0];
+        let limits = Limits {
+            max_connections: 7,
+            max_connections_per_ip: 1_000,
+            per_ip_spares_loopback: true,
+            accept_rate: 0,
+            accept_total: 0,
+            overload: None,
+        };
+        assert_eq!(listener.limits, limits);
+        assert_eq!(listener.timeouts, Timeouts::RAW);
+        let socket = SocketOptions {
+            backlog: 4096,
+            nodelay: true,
+            keepalive: Timeout::after_secs(60),
+            receive_buffer: None,
+            send_buffer: None,
+            unix_mode: UnixMode(0o660),
+        };
+        assert_eq!(listener.socket, socket);
+        assert_eq!((listener.datagrams.rate, listener.datagrams.burst), (1_000, 2_000));
+        assert_eq!(listener.datagrams.max_size, Size::kib(64));
+        assert_eq!(listener.datagrams.trusted, loopback());
+    }
+
+    #[test]
+    fn a_listener_goes_over_the_defaults_key_by_key() {
+        let config = valid(
+            r#"
+            [defaults]
+            allow = ["10.0.0.0/8"]
+            deny = ["10.1.0.0/16"]
+            limits = { max_connections_per_ip = 5, overload = "reset" }
+            timeouts = { idle = "1s", stall = "off" }
+            socket = { nodelay = false, unix_mode = "0600" }
+            [listeners.a]
+            bind = "tcp://127.0.0.1:1"
+            handler = "echo"
+            allow = []
+            limits.max_connections = 9
+            timeouts.idle = "2s"
+            [listeners.b]
+            bind = "udp://127.0.0.1:1"
+            handler = "echo"
+            "#,
+        )
+        .config;
+        let [a, b] = &config.listeners[..] else { panic!("{config:?}") };
+        assert_eq!((a.allow.len(), a.deny.len()), (0, 1));
+        assert_eq!((a.limits.max_connections, a.limits.max_connections_per_ip), (9, 5));
+        assert_eq!((a.limits.overload, a.limits.per_ip_spares_loopback), (Some(Overload::Reset), false));
+        assert_eq!((a.timeouts.idle, a.timeouts.stall), (Timeout::after_secs(2), Timeout::OFF));
+        assert_eq!((a.socket.nodelay, a.socket.unix_mode), (false, UnixMode(0o660)));
+        // What needs connections is ignored where there are none.
+        assert_eq!(b.timeouts, Timeouts::RAW);
+        assert_eq!((b.limits.max_connections_per_ip, b.limits.overload), (1_000, None));
+        assert_eq!((b.allow.len(), b.socket.nodelay), (1, true));
+    }
+
+    #[test]
+    fn the_state_folder_is_the_written_one_or_systemds_or_var() {
+        let folder = |text: &str, env: Option<&str>| {
+            let env = |name: &str| env.filter(|_| name == "STATE_DIRECTORY").map(ToOwned::to_owned);
+            crate::config::load_with(text, &origin(), &TestCatalog, &env).unwrap().config.state_dir
+        };
+        assert_eq!(folder("", None), PathBuf::from("/srv/var"));
+        assert_eq!(folder("", Some("/var/lib/a:/var/lib/b")), PathBuf::from("/var/lib/a"));
+        assert_eq!(folder("", Some("")), PathBuf::from("/srv/var"));
+        assert_eq!(folder("state_dir = \"./x//y\"", Some("/a")), PathBuf::from("/srv/x/y"));
+        assert_eq!(folder("state_dir = \"/x\"", None), PathBuf::from("/x"));
+    }
+}

@@ -6,6 +6,8 @@
 //! `check` finds what a schema cannot say, `merge` fills the defaults in. Findings are plain data
 //! ([`diagnostic`]).
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking"))]
+
 pub mod catalog;
 mod check;
 pub mod diagnostic;
@@ -27,6 +29,8 @@ pub mod values;
 mod walk;
 
 #[cfg(test)]
+mod files;
+#[cfg(test)]
 mod fixtures;
 #[cfg(test)]
 mod testing;
@@ -34,7 +38,7 @@ mod testing;
 pub use catalog::{Catalog, Finding, Findings, HandlerType};
 pub use diagnostic::{Diagnostic, Severity, render};
 pub use endpoint::{Endpoint, Host, HostPort, Transport, Transports, UnixAddress};
-pub use load::{Env, load, load_file, load_with};
+pub use load::{Env, load, load_file, load_text, load_with};
 pub use model::*;
 pub use plan::{Changed, Plan, plan};
 pub use schema::{schema, schema_text};
@@ -52,6 +56,14 @@ pub struct Origin {
     pub folder: PathBuf,
     /// The working directory, which `state_dir` is relative to.
     pub working_directory: PathBuf,
+}
+
+impl Origin {
+    /// For a text that is no file: everything is relative to the working directory.
+    pub fn here() -> Self {
+        let working_directory = std::env::current_dir().unwrap_or_else(|_| "/".into());
+        Origin { file: None, folder: working_directory.clone(), working_directory }
+    }
 }
 
 /// What loading gives besides an error: the configuration and the warnings.

@@ -2,7 +2,7 @@
 //!
 //! Every default is filled in, every path is absolute, every `${…}` is replaced. It is made from the
 //! text by [`load`](super::load) only, so whoever holds a [`Config`] holds a checked one. What the
-//! user typed lives in [`file`](super::file).
+//! user typed lives in `file`.
 
 use std::net::IpAddr;
 use std::path::PathBuf;

@@ -6,7 +6,7 @@ pub(super) fn suggest<'a>(word: &str, valid: impl IntoIterator<Item = &'a str>) 
 }
 
 /// Advice in any case: the nearest valid word, else all of them.
-pub(super) fn advise<'a>(word: &str, valid: &[&'a str], kind: &str) -> Option<String> {
+pub(super) fn advise(word: &str, valid: &[&str], kind: &str) -> Option<String> {
     if valid.is_empty() {
         return None;
     }

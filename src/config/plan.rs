@@ -1,6 +1,8 @@
 //! The difference between the running configuration and a new one: pure, and the same for a reload,
 //! its dry run and start-up (which compares with [`Config::empty`]).
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -47,9 +49,11 @@ impl Plan {
 /// The difference between two configurations.
 pub fn plan(old: &Config, new: &Config) -> Plan {
     let mut plan = Plan { settings: settings(old, new), ..Plan::default() };
+    let before = by_name(old);
+    let after = by_name(new);
     for listener in &new.listeners {
         let name = listener.name.clone();
-        match old.listener(&name) {
+        match before.get(name.as_str()) {
             None => plan.added.push(name),
             Some(before) => match changes(before, listener) {
                 what if what.is_empty() => plan.unchanged.push(name),
@@ -57,7 +61,7 @@ pub fn plan(old: &Config, new: &Config) -> Plan {
             },
         }
     }
-    let gone = old.listeners.iter().filter(|listener| new.listener(&listener.name).is_none());
+    let gone = old.listeners.iter().filter(|listener| !after.contains_key(listener.name.as_str()));
     plan.removed = gone.map(|listener| listener.name.clone()).collect();
     // Nothing runs yet where there is no folder: at start-up every value is taken as it is.
     if !old.state_dir.as_os_str().is_empty() {
@@ -88,6 +92,10 @@ impl Config {
             }
         }
     }
+}
+
+fn by_name(config: &Config) -> HashMap<&str, &Listener> {
+    config.listeners.iter().map(|listener| (listener.name.as_str(), listener)).collect()
 }
 
 fn settings(old: &Config, new: &Config) -> Vec<String> {

@@ -1,8 +1,9 @@
 //! The JSON Schema of a whole file, for editors: draft-07, which every one of them reads.
 //!
-//! It is made of the schema that the loader itself uses, and differs in three ways: the options of
-//! every handler type stand in it, each behind a condition on `type`; null is gone, since TOML has
-//! none; and a string with `${` is allowed wherever a value is due.
+//! It is made of the schema that the loader itself uses, and differs in this: the options of every
+//! handler type stand in it, each behind a condition on `type`; null is gone, since TOML has none;
+//! formats are gone, since they are ours alone; and a string with `${` is allowed wherever a value is
+//! due.
 
 use schemars::transform::{RemoveRefSiblings, Transform as _};
 use serde_json::{Map, Value, json};
@@ -23,10 +24,13 @@ pub fn schema(catalog: &dyn Catalog) -> Value {
         Err(_) => return Value::Bool(true),
     };
     RemoveRefSiblings::default().transform(&mut schema);
-    let mut root = schema.to_value();
-    root["$schema"] = json!("http://json-schema.org/draft-07/schema#");
-    root["title"] = json!("polygate configuration");
-    root
+    let mut root = Map::new();
+    root.insert("$schema".into(), json!("http://json-schema.org/draft-07/schema#"));
+    root.insert("title".into(), json!("polygate configuration"));
+    if let Value::Object(rules) = schema.to_value() {
+        root.extend(rules.into_iter().filter(|(key, _)| key != "$schema" && key != "title"));
+    }
+    Value::Object(root)
 }
 
 /// The schema as the text of `config/polygate.schema.json`.
@@ -107,6 +111,10 @@ fn relax(value: &mut Value) {
                 {
                     relax(entry);
                 }
+            }
+            // Editors would take some of our formats for others of the same name; the patterns say enough.
+            if rules.get("format").is_some_and(Value::is_string) {
+                rules.remove("format");
             }
             without_null(rules);
             with_replacement(rules);

@@ -273,7 +273,7 @@ impl FromStr for UnixMode {
     }
 }
 
-text_value!(Name, "Name", "name", "^[a-z0-9][a-z0-9_-]{0,62}$|\\$\\{");
+text_value!(Name, "Name", "name", "^[a-z0-9][a-z0-9_-]{0,62}$");
 text_value!(Network, "Network", "network", "^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$|\\$\\{");
 text_value!(HostName, "HostName", "host-name", "^[A-Za-z0-9_.-]+$|\\$\\{");
 text_value!(LogFilter, "LogFilter", "log-filter", ".");

@@ -1,5 +1,6 @@
 //! No endpoint twice, and no wildcard over another bind's address.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::config::diagnostic::Severity;
@@ -31,10 +32,13 @@ pub(crate) fn duplicates(mut bounds: Vec<Bound>, tree: &Node, report: &mut Repor
         _ => Some(tree.nearest(&bound.at).0.span.start),
     };
     bounds.sort_by_key(place);
-    for (index, later) in bounds.iter().enumerate() {
-        let Some((earlier, same)) =
-            bounds[..index].iter().find_map(|earlier| Some((earlier, collide(earlier, later)?)))
-        else {
+    // Only binds of one port or path can collide, so that ten thousand of them are compared in no time.
+    let mut groups: HashMap<String, Vec<&Bound>> = HashMap::new();
+    for later in &bounds {
+        let group = groups.entry(group(&later.endpoint)).or_default();
+        let found = group.iter().find_map(|earlier| Some((*earlier, collide(earlier, later)?)));
+        group.push(later);
+        let Some((earlier, same)) = found else {
             continue;
         };
         let line = place(earlier).map(|start| report.line(start));
@@ -55,6 +59,16 @@ pub(crate) fn duplicates(mut bounds: Vec<Bound>, tree: &Node, report: &mut Repor
             }
         };
         report.at_value(Severity::Error, tree, &later.at, error);
+    }
+}
+
+/// What binds that can collide have in common.
+fn group(endpoint: &Endpoint) -> String {
+    match endpoint {
+        Endpoint::Tcp(at) => format!("tcp {}", at.port),
+        Endpoint::Udp(at) => format!("udp {}", at.port),
+        Endpoint::Unix(at) | Endpoint::Unixgram(at) => format!("unix {at}"),
+        Endpoint::Inherited(..) => endpoint.to_string(),
     }
 }
 

@@ -17,7 +17,7 @@ const SCHEMES: [&str; 8] = ["tcp", "udp", "unix", "unixgram", "fd+tcp", "fd+udp"
 impl FromStr for Endpoint {
     type Err = BadValue;
 
-    /// Unix paths stay as written; [`Endpoint::below`] makes them absolute.
+    /// Relative Unix paths stay relative here; loading a configuration makes them absolute.
     fn from_str(text: &str) -> Result<Self, BadValue> {
         let Some((scheme, address)) = text.split_once("://") else {
             return Err(without_scheme(text));

@@ -1,0 +1,130 @@
+//! The live connections: listed, filtered, sorted, looked at one by one and killed.
+
+mod select;
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Shared;
+use super::extract::{Client, Path, Query};
+use super::openapi::{Fault, NotFound, Refused};
+use super::problem::Error;
+use super::wire::{List, time};
+use crate::stats::{ConnId, ConnView};
+use select::Select;
+
+pub(super) fn routes() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(one, kill))
+}
+
+/// A live connection.
+#[derive(Debug, Serialize, ToSchema)]
+struct Connection {
+    /// Its number, never used again.
+    #[schema(value_type = u64)]
+    id: ConnId,
+    /// Always `conn`.
+    kind: &'static str,
+    /// The listener that accepted it.
+    listener: String,
+    /// `tcp` or `unix`.
+    transport: &'static str,
+    /// The type of its handler.
+    handler: &'static str,
+    /// The other side: an address with its port, or `uid=…,pid=…` on Unix sockets.
+    peer: String,
+    /// Our side.
+    local: String,
+    /// When it was accepted.
+    #[schema(format = DateTime)]
+    started_at: String,
+    /// How long ago that is.
+    age_seconds: f64,
+    /// How long nothing has moved.
+    idle_seconds: f64,
+    /// Application bytes received.
+    received_bytes: u64,
+    /// Application bytes sent.
+    sent_bytes: u64,
+    /// The configuration that accepted it, which it keeps.
+    generation: u64,
+    /// `handshake`, `open`, `draining` or `closing`.
+    state: &'static str,
+    /// What the handler says of it.
+    details: BTreeMap<&'static str, String>,
+}
+
+impl From<ConnView> for Connection {
+    fn from(view: ConnView) -> Self {
+        Connection {
+            id: view.id,
+            kind: "conn",
+            listener: view.listener.to_string(),
+            transport: view.transport.as_str(),
+            handler: view.handler,
+            peer: view.peer,
+            local: view.local,
+            started_at: time(view.started_at),
+            age_seconds: view.age_seconds,
+            idle_seconds: view.idle_seconds,
+            received_bytes: view.received_bytes,
+            sent_bytes: view.sent_bytes,
+            generation: view.generation,
+            state: view.state,
+            details: view.details.into_iter().collect(),
+        }
+    }
+}
+
+/// The live connections.
+#[utoipa::path(
+    get, path = "/api/v1/connections", tag = "connections", operation_id = "list_connections", params(Select),
+    responses(
+        (status = 200, description = "Those that match.", body = List<Connection>),
+        Refused, Fault,
+    )
+)]
+async fn list(
+    State(api): State<Shared>,
+    Query(select): Query<Select>,
+) -> Result<Json<List<Connection>>, Error> {
+    Ok(Json(select.page(api.supervisor.stats().conns())?))
+}
+
+/// One connection.
+#[utoipa::path(
+    get, path = "/api/v1/connections/{id}", tag = "connections", operation_id = "get_connection",
+    params(("id" = u64, Path, description = "Its number.")),
+    responses(
+        (status = 200, description = "The connection.", body = Connection),
+        Refused, NotFound, Fault,
+    )
+)]
+async fn one(State(api): State<Shared>, Path(id): Path<u64>) -> Result<Json<Connection>, Error> {
+    let stats = api.supervisor.stats();
+    let meter = stats.find(ConnId(id)).ok_or_else(|| none(id))?;
+    Ok(Json(ConnView::of(&meter, stats).into()))
+}
+
+/// Ends a connection at once.
+#[utoipa::path(
+    delete, path = "/api/v1/connections/{id}", tag = "connections", operation_id = "kill_connection",
+    params(("id" = u64, Path, description = "Its number.")),
+    responses((status = 204, description = "It is being closed."), Refused, NotFound, Fault)
+)]
+async fn kill(State(api): State<Shared>, client: Client, Path(id): Path<u64>) -> Result<StatusCode, Error> {
+    let killed = api.supervisor.kill(ConnId(id));
+    tracing::info!(target: "polygate::audit", action = "kill", conn = id, client = %client, done = killed, "kill connection");
+    killed.then_some(StatusCode::NO_CONTENT).ok_or_else(|| none(id))
+}
+
+fn none(id: u64) -> Error {
+    Error::NotFound(format!("no connection has the number {id}"))
+}

@@ -1,0 +1,111 @@
+//! The admin API: HTTP on its own thread, a view of the gateway and the handle to steer it.
+//!
+//! Each concern is a file with its routes, all merged in [`documented`]. Routes are registered with
+//! `routes!` only, so the OpenAPI document holds every one of them. What applies to all (guards, problems
+//! for what no route answers, headers, counting) is put around them in [`dress`].
+
+mod body;
+mod config;
+mod connections;
+mod extract;
+mod guard;
+mod health;
+mod info;
+mod listeners;
+mod openapi;
+mod problem;
+mod server;
+mod stall;
+mod wire;
+
+pub use server::serve;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderValue, Method, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::metrics::Metrics;
+use crate::stats::{AdminRequest, Stats};
+use crate::supervisor::Supervisor;
+use guard::Hosts;
+
+/// What the routes work with.
+struct Api {
+    supervisor: Supervisor,
+    metrics: Metrics,
+    /// The OpenAPI document, which does not change while the program runs.
+    openapi: String,
+}
+
+/// The state of every route.
+type Shared = Arc<Api>;
+
+/// Every route with its documentation: the only place where routes come together.
+fn documented() -> OpenApiRouter<Shared> {
+    OpenApiRouter::with_openapi(openapi::document())
+        .merge(health::routes())
+        .merge(info::routes())
+        .merge(listeners::routes())
+        .merge(connections::routes())
+        .merge(config::routes())
+        .merge(openapi::routes())
+}
+
+/// The whole API of a gateway.
+fn router(supervisor: Supervisor) -> Router {
+    let (routes, document) = documented().split_for_parts();
+    let stats = supervisor.stats().clone();
+    let running = supervisor.clone();
+    // Looked up for each request, so that a reload that changes `admin.hosts` counts at once.
+    let hosts: Hosts = Arc::new(move || running.running().config.admin.hosts.clone());
+    let metrics = Metrics::new(supervisor.clone());
+    let api = Api { supervisor, metrics, openapi: openapi::render(&document) };
+    dress(routes.with_state(Arc::new(api)), hosts, stats)
+}
+
+/// Puts around the routes what applies to all of them; the last is the outermost.
+fn dress(routes: Router, hosts: Hosts, stats: Arc<Stats>) -> Router {
+    routes
+        .fallback(problem::no_such_route)
+        .method_not_allowed_fallback(problem::no_such_method)
+        .layer(from_fn_with_state(hosts, guard::check))
+        .layer(CatchPanicLayer::custom(problem::panicked))
+        .layer(from_fn_with_state(stats, observe))
+}
+
+/// Counts and logs a request, and sets the headers that every answer has.
+async fn observe(
+    State(stats): State<Arc<Stats>>,
+    matched: Option<MatchedPath>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let started = Instant::now();
+    let route = matched.map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
+    let method = known(request.method());
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let code = response.status().as_u16();
+    let duration_seconds = started.elapsed().as_secs_f64();
+    tracing::debug!(method, route, code, duration_seconds, "admin request");
+    stats.control().admin_request(AdminRequest { route, method, code }, duration_seconds);
+    response
+}
+
+/// The method as a label: a client can make up any word.
+fn known(method: &Method) -> &'static str {
+    const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    KNOWN.into_iter().find(|name| *name == method.as_str()).unwrap_or("OTHER")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,240 @@
+//! The OpenAPI document, made from the routes, and the problems that they have in common.
+
+use std::collections::BTreeMap;
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
+use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder};
+use utoipa::{IntoResponses, OpenApi as _};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Shared;
+use super::problem::{CONTENT_TYPE, Problem};
+use crate::version::VERSION;
+
+pub(super) fn routes() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new().routes(routes!(openapi))
+}
+
+/// This document.
+#[utoipa::path(
+    get, path = "/api/v1/openapi.json", tag = "gateway",
+    responses((status = 200, description = "OpenAPI 3.1.", body = Object), Refused, Fault)
+)]
+async fn openapi(State(api): State<Shared>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], api.openapi.clone())
+}
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(title = "polygate admin API", description = "Shows and steers a running gateway."),
+    tags(
+        (name = "health", description = "For probes and scrapes; open to any Host."),
+        (name = "gateway", description = "The program."),
+        (name = "listeners", description = "The listeners."),
+        (name = "connections", description = "The live connections."),
+        (name = "config", description = "The configuration."),
+    ),
+    components(schemas(Problem))
+)]
+struct Document;
+
+/// The document before any route is in it.
+pub(super) fn document() -> OpenApi {
+    let mut document = Document::openapi();
+    document.info.version = VERSION.into();
+    document
+}
+
+/// The document as JSON.
+pub(super) fn render(document: &OpenApi) -> String {
+    document.to_pretty_json().unwrap_or_else(|error| {
+        // Plain data with string keys can always be written.
+        tracing::error!(%error, "cannot render the OpenAPI document");
+        String::new()
+    })
+}
+
+/// 400 and 403: what every guarded route may answer.
+pub(super) struct Refused;
+
+/// 400: the query does not fit.
+pub(super) struct BadRequest;
+
+/// 404: nothing has that name or number.
+pub(super) struct NotFound;
+
+/// 408, 413 and 415: the body does not fit.
+pub(super) struct BadBody;
+
+/// 500: a fault of the program.
+pub(super) struct Fault;
+
+const BAD_REQUEST: (u16, &str) = (400, "The path, the query or the Host header is wrong.");
+
+impl IntoResponses for Refused {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[BAD_REQUEST, (403, "Host, Origin or Sec-Fetch-Site is not ours.")])
+    }
+}
+
+impl IntoResponses for BadRequest {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[BAD_REQUEST])
+    }
+}
+
+impl IntoResponses for NotFound {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[(404, "Nothing has that name or number.")])
+    }
+}
+
+impl IntoResponses for BadBody {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[
+            (408, "The body did not come in time."),
+            (413, "The body is longer than 1 MiB."),
+            (415, "The body is of another type."),
+        ])
+    }
+}
+
+impl IntoResponses for Fault {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[(500, "A fault in polygate.")])
+    }
+}
+
+/// Responses whose body is a problem.
+pub(super) fn problems(statuses: &[(u16, &str)]) -> BTreeMap<String, RefOr<Response>> {
+    let problem = |description: &str| {
+        let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+        ResponseBuilder::new().description(description).content(CONTENT_TYPE, content).build()
+    };
+    statuses.iter().map(|(status, text)| (status.to_string(), RefOr::T(problem(text)))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use serde_json::Value;
+
+    use super::super::documented;
+    use super::super::guard::OPEN;
+    use super::render;
+
+    fn document() -> Value {
+        serde_json::from_str(&render(&documented().into_openapi())).unwrap()
+    }
+
+    #[test]
+    fn the_document_has_every_path_of_the_contract() {
+        let document = document();
+        let paths: Vec<_> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+        for path in [
+            "/livez",
+            "/readyz",
+            "/metrics",
+            "/api/v1/info",
+            "/api/v1/listeners",
+            "/api/v1/listeners/{name}",
+            "/api/v1/connections",
+            "/api/v1/connections/{id}",
+            "/api/v1/config",
+            "/api/v1/config/validate",
+            "/api/v1/config/reload",
+            "/api/v1/config/schema",
+            "/api/v1/openapi.json",
+        ] {
+            assert!(paths.contains(&path), "{path} is not in the document");
+        }
+        assert_eq!(document["openapi"], "3.1.0");
+        assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+    }
+
+    #[test]
+    fn every_operation_says_how_it_succeeds_and_fails() {
+        let document = document();
+        let mut seen = Vec::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                let at = format!("{method} {path}");
+                let responses = operation["responses"].as_object().unwrap();
+                assert!(responses.keys().any(|status| status.starts_with('2')), "{at} never succeeds");
+                assert!(responses.contains_key("500"), "{at} has no 500");
+                if !OPEN.contains(&path.as_str()) {
+                    assert!(responses.contains_key("400") && responses.contains_key("403"), "{at}: guards");
+                }
+                if path.contains('{') {
+                    assert!(responses.contains_key("404"), "{at} has no 404");
+                }
+                if operation.get("requestBody").is_some() {
+                    assert!(responses.contains_key("413") && responses.contains_key("415"), "{at}: body");
+                }
+                for (status, response) in responses.iter().filter(|(status, _)| status.as_str() >= "400") {
+                    let problem = response["content"].get("application/problem+json").is_some();
+                    assert!(problem || (path == "/readyz" && status == "503"), "{at} {status} is no problem");
+                }
+                assert!(operation["summary"].is_string(), "{at} has no summary");
+                seen.push(operation["operationId"].as_str().unwrap().to_owned());
+            }
+        }
+        let count = seen.len();
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen.len(), count, "operation ids are unique: {seen:?}");
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        fn references(value: &Value, found: &mut Vec<String>) {
+            match value {
+                Value::Object(map) => {
+                    found.extend(map.get("$ref").and_then(Value::as_str).map(str::to_owned));
+                    map.values().for_each(|value| references(value, found));
+                }
+                Value::Array(list) => list.iter().for_each(|value| references(value, found)),
+                _ => {}
+            }
+        }
+        let document = document();
+        let mut found = Vec::new();
+        references(&document, &mut found);
+        assert!(found.len() > 10);
+        for reference in found {
+            let pointer = reference.strip_prefix('#').unwrap();
+            assert!(document.pointer(pointer).is_some(), "{reference} leads nowhere");
+        }
+    }
+
+    /// `routes!` documents what it registers; every other way would leave a route out of the document.
+    #[test]
+    fn routes_are_registered_by_the_documenting_macro_only() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/admin");
+        let mut files = 0;
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if !name.ends_with(".rs") || name == "tests.rs" {
+                continue;
+            }
+            files += 1;
+            let text = fs::read_to_string(&path).unwrap();
+            let code = text.split("#[cfg(test)]").next().unwrap();
+            for other in ["route", "route_service", "nest", "nest_service", "fallback_service"] {
+                let call = format!(".{other}(");
+                assert!(!code.contains(&call), "{} has {call}", path.display());
+            }
+            if code.contains("fn routes()") {
+                let merge = format!(".merge({}::routes())", name.trim_end_matches(".rs"));
+                assert!(include_str!("mod.rs").contains(&merge), "nothing says {merge}");
+            }
+        }
+        assert!(files > 5, "the folder was read");
+    }
+}

@@ -1,0 +1,263 @@
+//! The API's own accept loop: every step of a connection has a deadline and every number a limit, so that
+//! clients who stay silent, drip or do not read cannot lock others out.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+
+use super::extract::Client;
+use super::stall::Unstalled;
+use crate::net::{AdminSocket, Bound, Socket, Stream};
+use crate::stats::Peer;
+use crate::supervisor::Supervisor;
+
+/// Connections at once, over all sockets. The next waits in the kernel's backlog.
+const MAX_CONNECTIONS: usize = 256;
+
+/// How long clients may take.
+#[derive(Clone, Copy)]
+struct Deadlines {
+    /// From the accept, or the last answer, to the end of a request's head: hyper's clock starts when it
+    /// waits for a request, so this is the limit of silent and of idle connections too.
+    header: Duration,
+    /// With taking nothing of what is sent to them.
+    stall: Duration,
+}
+
+const DEADLINES: Deadlines = Deadlines { header: Duration::from_secs(10), stall: Duration::from_secs(30) };
+
+/// How long requests may go on after the end was asked for.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Memory for what a connection has sent and was not read yet; heads of requests must fit.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// After an error of accept that waiting may cure (no file descriptors): 10 ms, doubled up to this.
+const MAX_BACKOFF: Duration = Duration::from_millis(500);
+
+/// Between two lines in the log about errors of accept.
+const LOG_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Serves the admin API on the supervisor's admin sockets, following each change of them, until
+/// `shutdown` is cancelled. What is being answered then is finished, within five seconds.
+pub async fn serve(supervisor: Supervisor, shutdown: CancellationToken) {
+    let mut sockets = supervisor.admin_sockets();
+    let server = Server {
+        routes: super::router(supervisor),
+        permits: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+        deadlines: DEADLINES,
+        tasks: TaskTracker::new(),
+        shutdown: shutdown.clone(),
+    };
+    let mut serving = Vec::new();
+    while !shutdown.is_cancelled() {
+        server.reconcile(&mut serving, &sockets.borrow_and_update());
+        tokio::select! {
+            changed = sockets.changed() => if changed.is_err() {
+                shutdown.cancelled().await;
+            },
+            () = shutdown.cancelled() => {}
+        }
+    }
+    drop(serving);
+    server.tasks.close();
+    if tokio::time::timeout(GRACE, server.tasks.wait()).await.is_err() {
+        tracing::warn!(left = server.tasks.len(), "admin requests were cut off");
+    }
+}
+
+/// A socket that is served, until the token is cancelled.
+struct Serving {
+    socket: Arc<Bound>,
+    stop: CancellationToken,
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// What all sockets share.
+#[derive(Clone)]
+struct Server {
+    routes: Router,
+    permits: Arc<Semaphore>,
+    deadlines: Deadlines,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+}
+
+impl Server {
+    /// Starts to serve what is new and stops what left. A socket that is in both is not touched.
+    fn reconcile(&self, serving: &mut Vec<Serving>, wanted: &[AdminSocket]) {
+        serving.retain(|old| wanted.iter().any(|new| Arc::ptr_eq(&old.socket, &new.socket)));
+        for new in wanted {
+            if serving.iter().any(|old| Arc::ptr_eq(&old.socket, &new.socket)) {
+                continue;
+            }
+            let stop = self.shutdown.child_token();
+            serving.push(Serving { socket: new.socket.clone(), stop: stop.clone() });
+            let (server, socket) = (self.clone(), new.socket.clone());
+            self.tasks.spawn(async move {
+                let url = socket.address.clone();
+                if let Err(error) = server.accept_loop(socket, stop).await {
+                    tracing::error!(%error, address = url, "the admin API is not served");
+                }
+            });
+        }
+    }
+
+    /// Accepts until told to stop. The error is one of registering; those of accept never end the loop.
+    async fn accept_loop(&self, socket: Arc<Bound>, stop: CancellationToken) -> io::Result<()> {
+        let socket = Listening::new(socket)?;
+        let mut backoff = Backoff::default();
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.accept(&socket) => accepted,
+                () = stop.cancelled() => return Ok(()),
+            };
+            match accepted {
+                Ok((permit, stream, peer)) => {
+                    backoff = Backoff { logged: backoff.logged, ..Backoff::default() };
+                    let (server, stop) = (self.clone(), stop.clone());
+                    self.tasks.spawn(async move {
+                        server.conn(stream, peer, stop).await;
+                        drop(permit);
+                    });
+                }
+                // The peer has gone before we came: nothing to wait for.
+                Err(error) if is_of_one_peer(&error) => {}
+                Err(error) => {
+                    tokio::select! {
+                        () = tokio::time::sleep(backoff.next(&error)) => {}
+                        () = stop.cancelled() => return Ok(()),
+                    }
+                }
+            }
+        }
+    }
+
+    /// The permit comes first: what cannot be served yet stays in the backlog.
+    async fn accept(&self, socket: &Listening) -> io::Result<(OwnedSemaphorePermit, Stream, Peer)> {
+        let permit = self.permits.clone().acquire_owned().await.map_err(io::Error::other)?;
+        let (stream, peer) = socket.accept().await?;
+        Ok((permit, stream, peer))
+    }
+
+    /// Serves one connection until it ends or `stop` is cancelled; then until what it asks for is answered.
+    async fn conn(&self, stream: Stream, peer: Peer, stop: CancellationToken) {
+        let client = Client(Arc::new(peer));
+        let service = service_fn(|mut request: Request<Incoming>| {
+            request.extensions_mut().insert(client.clone());
+            let routes = self.routes.clone();
+            async move {
+                Ok::<_, Infallible>(routes.oneshot(request).await.unwrap_or_else(|never| match never {}))
+            }
+        });
+        let io = TokioIo::new(Unstalled::new(stream, self.deadlines.stall));
+        let mut conn = pin!(
+            http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(self.deadlines.header)
+                .max_buf_size(BUFFER_BYTES)
+                .serve_connection(io, service)
+        );
+        let ended = tokio::select! {
+            ended = conn.as_mut() => ended,
+            () = stop.cancelled() => {
+                conn.as_mut().graceful_shutdown();
+                conn.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, peer = %client, "admin connection ended");
+        }
+    }
+}
+
+/// A listening socket, registered with this thread's runtime. It is a copy, because the supervisor keeps the
+/// socket; the original is held as well, so that it closes (and a Unix node goes) after the copy.
+struct Listening {
+    copy: Copied,
+    _socket: Arc<Bound>,
+}
+
+enum Copied {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listening {
+    fn new(socket: Arc<Bound>) -> io::Result<Self> {
+        let copy = match &socket.socket {
+            Socket::Tcp(listener) => Copied::Tcp(TcpListener::from_std(listener.try_clone()?)?),
+            Socket::Unix(listener, _) => Copied::Unix(UnixListener::from_std(listener.try_clone()?)?),
+            Socket::Udp(_) | Socket::Unixgram(..) => return Err(io::ErrorKind::Unsupported.into()),
+        };
+        Ok(Listening { copy, _socket: socket })
+    }
+
+    async fn accept(&self) -> io::Result<(Stream, Peer)> {
+        match &self.copy {
+            Copied::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                // Only time is lost where this fails.
+                let _ = stream.set_nodelay(true);
+                Ok((Stream::Tcp(stream), Peer::Inet(peer)))
+            }
+            Copied::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                let peer = Stream::unix_peer(&stream);
+                Ok((Stream::Unix(stream), peer))
+            }
+        }
+    }
+}
+
+/// Whether an error of accept is about the connection, not about us.
+fn is_of_one_peer(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+}
+
+/// How long to wait after an error of accept.
+struct Backoff {
+    delay: Duration,
+    logged: Option<Instant>,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Backoff { delay: Duration::from_millis(10), logged: None }
+    }
+}
+
+impl Backoff {
+    fn next(&mut self, error: &io::Error) -> Duration {
+        if self.logged.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
+            self.logged = Some(Instant::now());
+            tracing::warn!(%error, "the admin API cannot accept connections");
+        }
+        let delay = self.delay;
+        self.delay = (delay * 2).min(MAX_BACKOFF);
+        delay
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,301 @@
+//! The contracts: what a handler is, and how a listener holds one without knowing which.
+//!
+//! A handler implements [`Handler`] and one or both of [`StreamHandler`] and [`DatagramHandler`], and is
+//! entered into a [`Registry`]. Static inside, one virtual call a connection or datagram outside.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::config::{Catalog, Finding, Findings, HandlerType, Timeouts, Transports};
+pub use crate::net::{Answer, Conn, Packet};
+pub use crate::stats::{Counter, CounterKind, RejectReason};
+
+/// What connections or datagrams are handed to.
+pub trait Handler: Sized + Send + Sync + 'static {
+    /// The type's name in the configuration.
+    const NAME: &'static str;
+    /// The transports that it serves.
+    const TRANSPORTS: Transports;
+    /// Numbers of its own that it counts, exported with the listener's labels.
+    const COUNTERS: &'static [Counter] = &[];
+
+    /// Its options in `[handlers.NAME]`, with `#[serde(default, deny_unknown_fields)]`: what is not written
+    /// has a default. They serialise to what the effective configuration shows.
+    type Options: DeserializeOwned + Serialize + JsonSchema;
+
+    /// Looks at options that fit their types, for one listener's transports. Pure.
+    fn check(options: &Self::Options, transports: Transports) -> Findings {
+        let _ = (options, transports);
+        Vec::new()
+    }
+
+    /// Whether a datagram's answer can be longer than the datagram: on a public `udp` endpoint that makes
+    /// the gateway an amplifier for whoever forges addresses, and `check` warns.
+    fn amplifies(options: &Self::Options) -> bool {
+        let _ = options;
+        false
+    }
+
+    /// Makes one for a listener. May open files and the like; a failure leaves the gateway as it was.
+    ///
+    /// # Errors
+    /// Whatever keeps it from working.
+    fn new(options: Self::Options, context: &Context) -> Result<Self, BuildError>;
+
+    /// The timeouts where neither the listener nor `[defaults]` says anything.
+    fn default_timeouts() -> Timeouts {
+        Timeouts::RAW
+    }
+
+    /// What a connection hears that is turned away; none closes it without a word.
+    fn refusal(reason: RejectReason) -> Option<Cow<'static, [u8]>> {
+        let _ = reason;
+        None
+    }
+}
+
+/// A handler of connections.
+pub trait StreamHandler: Handler {
+    /// Serves one connection. On return it is closed in order. The future is dropped when the connection
+    /// is killed or out of time: what must be undone belongs into a `Drop`.
+    ///
+    /// # Errors
+    /// The connection's; the gateway counts and logs them.
+    fn serve(&self, conn: &mut Conn) -> impl Future<Output = io::Result<()>> + Send;
+}
+
+/// A handler of datagrams.
+pub trait DatagramHandler: Handler {
+    /// Answers one datagram in place. Called in the receive loop: it must not block.
+    fn answer(&self, packet: &mut Packet<'_>) -> Answer;
+}
+
+/// What a handler is made with.
+#[derive(Debug, Clone)]
+pub struct Context {
+    listener: Arc<str>,
+    state_dir: PathBuf,
+}
+
+impl Context {
+    /// For a listener of that name.
+    pub fn new(listener: &str, state_dir: &Path) -> Self {
+        Context { listener: listener.into(), state_dir: state_dir.to_path_buf() }
+    }
+
+    /// The listener's name.
+    pub fn listener(&self) -> &str {
+        &self.listener
+    }
+
+    /// The folder of everything that the gateway writes.
+    pub fn state_dir(&self) -> &Path {
+        &self.state_dir
+    }
+}
+
+/// Why a handler could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BuildError(String);
+
+impl BuildError {
+    /// With a sentence for the operator.
+    pub fn new(message: impl Into<String>) -> Self {
+        BuildError(message.into())
+    }
+}
+
+/// A handler of connections, as a listener holds it.
+pub trait StreamService: Send + Sync {
+    /// Serves a connection in a task of its own, to its end. To be called inside the data runtime.
+    fn spawn(self: Arc<Self>, conn: Conn);
+}
+
+impl<H: StreamHandler> StreamService for H {
+    fn spawn(self: Arc<Self>, mut conn: Conn) {
+        let meter = conn.meter().clone();
+        let task = tokio::spawn(async move {
+            let result = self.serve(&mut conn).await;
+            conn.finish(result).await;
+        });
+        meter.arm(task.abort_handle());
+    }
+}
+
+/// A handler of datagrams, as a listener holds it.
+pub trait DatagramService: Send + Sync {
+    /// Answers a datagram in place.
+    fn answer(&self, packet: &mut Packet<'_>) -> Answer;
+}
+
+impl<H: DatagramHandler> DatagramService for H {
+    fn answer(&self, packet: &mut Packet<'_>) -> Answer {
+        DatagramHandler::answer(self, packet)
+    }
+}
+
+/// A handler made for a listener.
+#[derive(Clone)]
+pub struct Built {
+    /// Its type's name.
+    pub kind: &'static str,
+    /// For connections.
+    pub stream: Option<Arc<dyn StreamService>>,
+    /// For datagrams.
+    pub datagram: Option<Arc<dyn DatagramService>>,
+    /// What a connection hears that is turned away.
+    pub refusal: fn(RejectReason) -> Option<Cow<'static, [u8]>>,
+    /// What it counts.
+    pub counters: &'static [Counter],
+}
+
+impl std::fmt::Debug for Built {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Built").field(&self.kind).finish()
+    }
+}
+
+/// A type in the registry: what the configuration asks, and how to make one.
+trait Kind: HandlerType {
+    fn build(&self, options: &Value, context: &Context) -> Result<Built, BuildError>;
+    fn as_type(&self) -> &dyn HandlerType;
+}
+
+/// The handler types that a gateway knows.
+#[derive(Default)]
+pub struct Registry(BTreeMap<&'static str, Box<dyn Kind>>);
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+impl Registry {
+    /// Without any.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a type for connections. One of the same name is replaced.
+    #[must_use]
+    pub fn stream<H: StreamHandler>(self) -> Self {
+        self.add::<H>(Some(|handler| handler), None)
+    }
+
+    /// Adds a type for datagrams. One of the same name is replaced.
+    #[must_use]
+    pub fn datagram<H: DatagramHandler>(self) -> Self {
+        self.add::<H>(None, Some(|handler| handler))
+    }
+
+    /// Adds a type for both. One of the same name is replaced.
+    #[must_use]
+    pub fn both<H: StreamHandler + DatagramHandler>(self) -> Self {
+        self.add::<H>(Some(|handler| handler), Some(|handler| handler))
+    }
+
+    fn add<H: Handler>(mut self, stream: Option<Streams<H>>, datagram: Option<Datagrams<H>>) -> Self {
+        self.0.insert(H::NAME, Box::new(Typed::<H> { stream, datagram }));
+        self
+    }
+
+    /// Makes a handler of that type.
+    ///
+    /// # Errors
+    /// What [`Handler::new`] says, or that there is no such type.
+    pub fn build(&self, kind: &str, options: &Value, context: &Context) -> Result<Built, BuildError> {
+        let kind = self.0.get(kind).ok_or_else(|| BuildError(format!("no handler type {kind}")))?;
+        kind.build(options, context)
+    }
+}
+
+impl Catalog for Registry {
+    fn types(&self) -> Vec<&dyn HandlerType> {
+        self.0.values().map(|kind| kind.as_type()).collect()
+    }
+
+    fn get(&self, name: &str) -> Option<&dyn HandlerType> {
+        self.0.get(name).map(|kind| kind.as_type())
+    }
+}
+
+type Streams<H> = fn(Arc<H>) -> Arc<dyn StreamService>;
+type Datagrams<H> = fn(Arc<H>) -> Arc<dyn DatagramService>;
+
+/// A handler type with the casts that its traits allow.
+struct Typed<H> {
+    stream: Option<Streams<H>>,
+    datagram: Option<Datagrams<H>>,
+}
+
+impl<H: Handler> Typed<H> {
+    /// Options that the configuration has let pass decode; what it has not (a handler's own rule for a
+    /// string, say) is a finding like any other.
+    fn decode(options: &Value) -> Result<H::Options, String> {
+        serde_json::from_value(options.clone()).map_err(|error| error.to_string())
+    }
+}
+
+impl<H: Handler> HandlerType for Typed<H> {
+    fn name(&self) -> &'static str {
+        H::NAME
+    }
+
+    fn transports(&self) -> Transports {
+        H::TRANSPORTS
+    }
+
+    fn schema(&self) -> Value {
+        schemars::generate::SchemaSettings::draft07()
+            .into_generator()
+            .into_root_schema_for::<H::Options>()
+            .into()
+    }
+
+    fn check(&self, options: &Value, transports: Transports) -> Findings {
+        match Self::decode(options) {
+            Ok(options) => H::check(&options, transports),
+            Err(message) => vec![Finding::error(&[], message)],
+        }
+    }
+
+    fn effective(&self, options: &Value) -> Result<Value, String> {
+        let options = Self::decode(options)?;
+        serde_json::to_value(options).map_err(|error| error.to_string())
+    }
+
+    fn amplifies(&self, options: &Value) -> bool {
+        Self::decode(options).is_ok_and(|options| H::amplifies(&options))
+    }
+
+    fn default_timeouts(&self) -> Timeouts {
+        H::default_timeouts()
+    }
+}
+
+impl<H: Handler> Kind for Typed<H> {
+    fn build(&self, options: &Value, context: &Context) -> Result<Built, BuildError> {
+        let handler = Arc::new(H::new(Self::decode(options).map_err(BuildError)?, context)?);
+        Ok(Built {
+            kind: H::NAME,
+            stream: self.stream.map(|cast| cast(handler.clone())),
+            datagram: self.datagram.map(|cast| cast(handler.clone())),
+            refusal: H::refusal,
+            counters: H::COUNTERS,
+        })
+    }
+
+    fn as_type(&self) -> &dyn HandlerType {
+        self
+    }
+}

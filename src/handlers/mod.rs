@@ -1,0 +1,23 @@
+//! The built-in handlers. A new one is a file here, its `mod` line and its line in [`builtin`].
+
+mod echo;
+mod upper;
+
+pub use echo::Echo;
+pub use upper::Upper;
+
+use crate::config::{Finding, Size};
+use crate::handler::Registry;
+
+/// The table of the handlers that come with polygate.
+pub fn builtin() -> Registry {
+    Registry::new().both::<Echo>().both::<Upper>()
+}
+
+/// The `chunk` of handlers that answer what one read gives.
+const DEFAULT_CHUNK: Size = Size::kib(16);
+
+/// Says so if a `chunk` is larger than a conn may have queued (64 KiB).
+fn check_chunk(chunk: Size) -> Option<Finding> {
+    (chunk > Size::kib(64)).then(|| Finding::error(&["chunk"], "expected a size from \"1B\" to \"64KiB\""))
+}
