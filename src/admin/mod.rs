@@ -15,7 +15,7 @@ mod listeners;
 mod openapi;
 mod problem;
 mod server;
-mod stall;
+mod timed;
 mod wire;
 
 pub use server::serve;
