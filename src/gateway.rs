@@ -1,12 +1,32 @@
 //! A whole gateway in a program: build it, start it, reload it, shut it down.
 
 use std::path::PathBuf;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{self, Config};
+use crate::handler::Registry;
+use crate::listener::clocks;
+use crate::net::Inherited;
+use crate::stats::CloseReason;
 use crate::supervisor::{ReloadError, Source, Supervisor};
+use crate::{admin, handlers};
+
+/// How long killed conns may take to be gone.
+const KILL_WAIT: Duration = Duration::from_secs(2);
+
+/// How long the data plane's runtime may take to end.
+const RUNTIME_WAIT: Duration = Duration::from_secs(1);
 
 /// A running gateway. Dropping it ends it at once; [`Gateway::shutdown`] is the kind way.
+#[derive(Debug)]
 pub struct Gateway {
     supervisor: Supervisor,
+    end: CancellationToken,
+    control: Option<thread::JoinHandle<()>>,
 }
 
 /// What became of the conns at a shutdown.
@@ -22,18 +42,19 @@ pub struct Drained {
 #[derive(Debug)]
 pub struct Builder {
     source: Source,
+    handlers: Registry,
+    inherited: Inherited,
 }
 
-#[allow(clippy::todo, unused)]
 impl Gateway {
     /// A gateway on a configuration file, which reloads read again.
     pub fn from_file(path: impl Into<PathBuf>) -> Builder {
-        Builder { source: Source::File(path.into()) }
+        Builder::new(Source::File(path.into()))
     }
 
     /// A gateway on a configuration text.
     pub fn from_text(text: impl Into<String>) -> Builder {
-        Builder { source: Source::Text(text.into()) }
+        Builder::new(Source::Text(text.into()))
     }
 
     /// The control plane.
@@ -43,20 +64,137 @@ impl Gateway {
 
     /// Waits until every listener has had its `accept_total` and the last conn is gone.
     pub async fn stopped(&self) {
-        todo!()
+        self.supervisor.stopped().await;
     }
 
     /// Says 503 on `/readyz` for `shutdown.delay`, stops accepting, lets conns finish for
     /// `shutdown.grace`, then kills what is left.
     pub async fn shutdown(&self) -> Drained {
-        todo!()
+        let supervisor = &self.supervisor;
+        let settings = supervisor.running().config.shutdown.clone();
+        supervisor.stats().control().set_draining(true);
+        if let Some(delay) = settings.delay.get() {
+            tokio::time::sleep(delay).await;
+        }
+        let open = supervisor.active() as u64;
+        supervisor.close().await;
+        supervisor.idle(settings.grace.get()).await;
+        let killed = supervisor.kill_all(CloseReason::Drain);
+        supervisor.idle(Some(KILL_WAIT)).await;
+        Drained { finished: open.saturating_sub(killed), killed }
     }
 }
 
-#[allow(clippy::todo, unused)]
-impl Builder {
-    /// Binds everything, starts the data plane and the admin API. On return the gateway is ready.
-    pub fn start(self) -> Result<Gateway, ReloadError> {
-        todo!()
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.end.cancel();
+        if let Some(control) = self.control.take() {
+            // The thread ends both runtimes; a panic in there has been reported already.
+            let _ = control.join();
+        }
     }
+}
+
+impl Builder {
+    fn new(source: Source) -> Self {
+        Builder { source, handlers: handlers::builtin(), inherited: Inherited::default() }
+    }
+
+    /// The handler types that the configuration may name: usually [`handlers::builtin`] and some more.
+    #[must_use]
+    pub fn handlers(mut self, handlers: Registry) -> Self {
+        self.handlers = handlers;
+        self
+    }
+
+    /// Sockets passed on by the parent process, for `fd+…` endpoints.
+    #[must_use]
+    pub fn inherited(mut self, inherited: Inherited) -> Self {
+        self.inherited = inherited;
+        self
+    }
+
+    /// Binds everything, starts the data plane and the admin API. On return the gateway is ready.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration, or what cannot be built or bound.
+    pub fn start(self) -> Result<Gateway, ReloadError> {
+        let (tell, told) = mpsc::channel();
+        let end = CancellationToken::new();
+        let ended = end.clone();
+        let control = thread::Builder::new()
+            .name("polygate-control".into())
+            .spawn(move || control_thread(self, &ended, &tell))
+            .map_err(|error| internal(&error))?;
+        match told.recv() {
+            Ok(Ok(supervisor)) => Ok(Gateway { supervisor, end, control: Some(control) }),
+            Ok(Err(error)) => Err(error),
+            Err(error) => Err(internal(&error)),
+        }
+    }
+}
+
+fn internal(error: &dyn std::fmt::Display) -> ReloadError {
+    let all = || "all".to_string();
+    ReloadError::Build { listener: all(), handler: all(), reason: error.to_string() }
+}
+
+/// The thread of the control plane: it owns the data plane's runtime, and runs supervisor, clocks and admin
+/// API on one of its own, so that they answer whatever the data plane does.
+fn control_thread(
+    builder: Builder,
+    end: &CancellationToken,
+    tell: &mpsc::Sender<Result<Supervisor, ReloadError>>,
+) {
+    let runtimes = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let control = match runtimes {
+        Ok(runtime) => runtime,
+        Err(error) => return drop(tell.send(Err(internal(&error)))),
+    };
+    let data = control.block_on(async {
+        let (data, supervisor) = match begin(builder).await {
+            Ok(begun) => begun,
+            Err(error) => {
+                drop(tell.send(Err(error)));
+                return None;
+            }
+        };
+        tokio::spawn(clocks::run(supervisor.stats().clone()));
+        let admin = tokio::spawn(admin::serve(supervisor.clone(), end.clone()));
+        drop(tell.send(Ok(supervisor.clone())));
+        end.cancelled().await;
+        let _ = admin.await;
+        supervisor.close().await;
+        Some(data)
+    });
+    if let Some(data) = data {
+        // Conns that are left are dropped with their runtime, and so settled.
+        data.shutdown_timeout(RUNTIME_WAIT);
+    }
+}
+
+async fn begin(builder: Builder) -> Result<(tokio::runtime::Runtime, Supervisor), ReloadError> {
+    let Builder { source, handlers, inherited } = builder;
+    let loaded = match &source {
+        Source::File(path) => config::load_file(path, &handlers),
+        Source::Text(text) => config::load_text(text, &config::Origin::here(), &handlers),
+    };
+    let loaded = loaded.map_err(ReloadError::Load)?;
+    let data = data_runtime(&loaded.config).map_err(|error| internal(&error))?;
+    let supervisor = Supervisor::new(source, handlers, inherited, data.handle().clone());
+    match supervisor.start(loaded).await {
+        Ok(_) => Ok((data, supervisor)),
+        Err(error) => {
+            data.shutdown_background();
+            Err(error)
+        }
+    }
+}
+
+fn data_runtime(config: &Config) -> std::io::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if config.runtime.workers > 0 {
+        builder.worker_threads(config.runtime.workers);
+    }
+    builder.thread_name("polygate-data").enable_all().build()
 }

@@ -5,6 +5,7 @@ pub mod config;
 pub mod gateway;
 pub mod handler;
 pub mod handlers;
+pub mod listener;
 pub mod metrics;
 pub mod net;
 pub mod stats;

@@ -207,7 +207,7 @@ async fn reload(
 )]
 async fn schema(State(api): State<Shared>) -> impl IntoResponse {
     let kind = HeaderValue::from_static("application/schema+json");
-    ([(header::CONTENT_TYPE, kind)], schema_text(&**api.supervisor.catalog()))
+    ([(header::CONTENT_TYPE, kind)], schema_text(&*api.supervisor.catalog()))
 }
 
 #[cfg(test)]

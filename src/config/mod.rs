@@ -58,6 +58,14 @@ pub struct Origin {
     pub working_directory: PathBuf,
 }
 
+impl Origin {
+    /// For a text that is no file: everything is relative to the working directory.
+    pub fn here() -> Self {
+        let working_directory = std::env::current_dir().unwrap_or_else(|_| "/".into());
+        Origin { file: None, folder: working_directory.clone(), working_directory }
+    }
+}
+
 /// What loading gives besides an error: the configuration and the warnings.
 #[derive(Debug, Clone)]
 pub struct Loaded {

@@ -1,7 +1,7 @@
 //! The built-in handlers. A new one is a file here, its `mod` line and its line in [`builtin`].
 
-mod echo;
-mod upper;
+pub mod echo;
+pub mod upper;
 
 pub use echo::Echo;
 pub use upper::Upper;

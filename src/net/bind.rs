@@ -190,9 +190,17 @@ pub fn tune(transport: Transport, socket: &impl AsFd, options: &SocketOptions) -
     }
 }
 
-/// Forbids again what `share` allowed, once the old socket and the new one are both bound.
-pub fn clear_reuse_port(socket: &impl AsFd) {
-    let _ = SockRef::from(socket).set_reuse_port(false);
+/// Asks for another accept queue; on a socket that listens already it changes the length.
+///
+/// # Errors
+/// The system's.
+pub fn relisten(socket: &impl AsFd, options: &SocketOptions) -> io::Result<()> {
+    SockRef::from(socket).listen(backlog(options))
+}
+
+/// Lets another socket of ours bind an overlapping address (SO_REUSEPORT), or forbids it again.
+pub fn set_reuse_port(socket: &impl AsFd, share: bool) {
+    let _ = SockRef::from(socket).set_reuse_port(share);
 }
 
 fn unix_stream(at: &UnixAddress, options: &SocketOptions) -> io::Result<Bound> {

@@ -11,7 +11,7 @@ mod stream;
 pub mod udp;
 mod unix;
 
-pub use bind::{AdminSocket, BindError, Bound, Socket, bind, clear_reuse_port, resolve, tune};
+pub use bind::{AdminSocket, BindError, Bound, Socket, bind, relisten, resolve, set_reuse_port, tune};
 pub use chunk::Chunk;
 pub use conn::Conn;
 pub use gate::{Gate, PeerCounts, PeerKey, Permit};

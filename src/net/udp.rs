@@ -3,6 +3,7 @@
 //! Answers go out one by one: `sendmmsg` would report an error of the second only with the next call, and
 //! every datagram is accounted for.
 
+use std::cell::RefCell;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
@@ -71,9 +72,15 @@ pub fn ask_for_destination(socket: &UdpSocket) -> io::Result<()> {
     Ok(())
 }
 
+thread_local! {
+    /// What the kernel fills in beside the bytes. It holds pointers, so it stays with its thread, while a
+    /// loop and its buffers may move to another between two calls.
+    static HEADERS: RefCell<MultiHeaders<SockaddrStorage>> =
+        RefCell::new(MultiHeaders::preallocate(BATCH, Some(nix::cmsg_space!(libc::in6_pktinfo))));
+}
+
 /// Buffers for [`BATCH`] datagrams. Pages that no datagram has touched take no memory.
 pub struct Batch {
-    headers: MultiHeaders<SockaddrStorage>,
     slots: Vec<u8>,
     received: Vec<Received>,
 }
@@ -93,11 +100,7 @@ impl std::fmt::Debug for Batch {
 impl Batch {
     /// Empty buffers.
     pub fn new() -> Self {
-        Batch {
-            headers: MultiHeaders::preallocate(BATCH, Some(nix::cmsg_space!(libc::in6_pktinfo))),
-            slots: vec![0; BATCH * SLOT],
-            received: Vec::with_capacity(BATCH),
-        }
+        Batch { slots: vec![0; BATCH * SLOT], received: Vec::with_capacity(BATCH) }
     }
 
     /// Receives what is there, each datagram cut to `limit` bytes, and returns how many.
@@ -107,26 +110,24 @@ impl Batch {
     pub fn receive(&mut self, fd: RawFd, limit: usize) -> io::Result<usize> {
         self.received.clear();
         let limit = limit.clamp(1, SLOT);
-        let mut slots = self.slots.chunks_exact_mut(SLOT);
-        let mut slices: [[IoSliceMut<'_>; 1]; BATCH] = std::array::from_fn(|_| {
-            let slot = slots.next().unwrap_or_default();
-            [IoSliceMut::new(&mut slot[..limit])]
-        });
-        let messages = recvmmsg(fd, &mut self.headers, slices.iter_mut(), MsgFlags::empty(), None)?;
-        for message in messages {
-            let peer = message.address.as_ref().and_then(inet).unwrap_or(NOBODY);
-            self.received.push(Received {
-                peer,
-                source: message
-                    .cmsgs()
-                    .ok()
-                    .and_then(|mut all| all.find_map(source))
-                    .unwrap_or(Source::Bound),
-                len: message.bytes.min(limit),
-                truncated: message.flags.contains(MsgFlags::MSG_TRUNC),
+        HEADERS.with_borrow_mut(|headers| {
+            let mut slots = self.slots.chunks_exact_mut(SLOT);
+            let mut slices: [[IoSliceMut<'_>; 1]; BATCH] = std::array::from_fn(|_| {
+                let slot = slots.next().unwrap_or_default();
+                [IoSliceMut::new(&mut slot[..limit])]
             });
-        }
-        Ok(self.received.len())
+            let flags = MsgFlags::MSG_DONTWAIT;
+            for message in recvmmsg(fd, headers, slices.iter_mut(), flags, None)? {
+                let told = message.cmsgs().ok().and_then(|mut all| all.find_map(source));
+                self.received.push(Received {
+                    peer: message.address.as_ref().and_then(inet).unwrap_or(NOBODY),
+                    source: told.unwrap_or(Source::Bound),
+                    len: message.bytes.min(limit),
+                    truncated: message.flags.contains(MsgFlags::MSG_TRUNC),
+                });
+            }
+            Ok(self.received.len())
+        })
     }
 
     /// A received datagram and its slot.

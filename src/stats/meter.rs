@@ -78,6 +78,8 @@ pub struct Site {
     pub timeouts: Timeouts,
     /// The address of the endpoint, for conns whose own local address is not kept.
     pub address: String,
+    /// Whether the endpoint is bound to all addresses, so that each conn keeps its own.
+    pub any_address: bool,
     /// Cancelled when its conns are asked to finish.
     pub drain: CancellationToken,
     /// For the clock.

@@ -8,7 +8,8 @@ fn site(stats: &Arc<Stats>, listener: &str) -> Arc<Site> {
         handler: "echo",
         generation: 1,
         timeouts: Timeouts::RAW,
-        address: "tcp://127.0.0.1:7".into(),
+        address: "127.0.0.1:7".into(),
+        any_address: false,
         drain: CancellationToken::new(),
         stats: stats.clone(),
     })

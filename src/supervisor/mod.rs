@@ -1,83 +1,372 @@
 //! The control plane: makes the plan true.
+//!
+//! Text becomes a configuration, the configuration a plan; *prepare* builds and binds everything that is
+//! new and may fail; *commit* cannot. Start-up is the same call on an empty configuration. Whatever asks
+//! for it (start, signal, API) goes through one lock, so that reloads run one after the other.
 
+mod commit;
+mod fit;
+mod live;
+mod prepare;
 mod view;
 
+pub use fit::{fit_limits, open_files_limit, room_for_connections};
 pub use view::{EndpointView, ListenerView, ReloadError, Report, Running, Source, State};
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
+use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
-use crate::config::{Catalog, Diagnostic, LoadError, Plan};
-use crate::net::AdminSocket;
-use crate::stats::{ConnId, Stats, Trigger};
+use crate::config::{self, Catalog, Config, Diagnostic, LoadError, Loaded, Origin, Plan};
+use crate::handler::Registry;
+use crate::listener::OwnAddresses;
+use crate::net::{AdminSocket, Gate, Inherited};
+use crate::stats::{CloseReason, ConnId, Stats, Trigger};
+use live::Live;
 
 /// The control plane of one gateway. Cheap to clone.
 #[derive(Clone)]
 pub struct Supervisor {
-    inner: Arc<()>,
+    inner: Arc<Inner>,
 }
 
-#[allow(clippy::todo, unused)]
+/// What a supervisor is made of.
+struct Inner {
+    source: Source,
+    registry: Arc<Registry>,
+    inherited: Inherited,
+    stats: Arc<Stats>,
+    data: Handle,
+    /// The places of the whole process.
+    process: Arc<Gate>,
+    own: Arc<OwnAddresses>,
+    /// Reloads wait here for each other.
+    turn: tokio::sync::Mutex<()>,
+    live: Mutex<Live>,
+    running: watch::Sender<Arc<Running>>,
+    admin: watch::Sender<Vec<AdminSocket>>,
+    closing: CancellationToken,
+}
+
+impl std::fmt::Debug for Supervisor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Supervisor").field("source", &self.inner.source).finish_non_exhaustive()
+    }
+}
+
 impl Supervisor {
+    /// A supervisor without any listener yet; [`Supervisor::start`] takes over the configuration.
+    /// `data` is the runtime that connections and datagrams are served on.
+    pub fn new(source: Source, registry: Registry, inherited: Inherited, data: Handle) -> Self {
+        let nothing = Running {
+            config: Arc::new(Config::empty()),
+            generation: 0,
+            applied_at: SystemTime::now(),
+            warnings: Vec::new(),
+            max_connections: 0,
+        };
+        let inner = Inner {
+            source,
+            registry: Arc::new(registry),
+            inherited,
+            stats: Arc::new(Stats::new()),
+            data,
+            process: Arc::new(Gate::new(0)),
+            own: Arc::default(),
+            turn: tokio::sync::Mutex::new(()),
+            live: Mutex::new(Live::new()),
+            running: watch::Sender::new(Arc::new(nothing)),
+            admin: watch::Sender::new(Vec::new()),
+            closing: CancellationToken::new(),
+        };
+        Supervisor { inner: Arc::new(inner) }
+    }
+
+    /// Takes over the first configuration.
+    ///
+    /// # Errors
+    /// As [`Supervisor::reload`].
+    pub async fn start(&self, loaded: Loaded) -> Result<Report, ReloadError> {
+        self.take_over(move |_| Ok(loaded), false).await
+    }
+
     /// Reads the configuration again and takes it over, or says why not. Reloads run one after the other.
+    ///
+    /// # Errors
+    /// What is wrong with the text, what cannot be built or bound. What ran before runs on, unchanged.
     pub async fn reload(&self, trigger: Trigger, dry_run: bool) -> Result<Report, ReloadError> {
-        todo!()
+        let control = self.inner.stats.control();
+        if !dry_run {
+            control.reload_attempted(trigger);
+        }
+        let result = self.take_over(|inner| inner.load().map_err(ReloadError::Load), dry_run).await;
+        match &result {
+            Ok(report) => tracing::info!(
+                target: "polygate::supervisor",
+                trigger = trigger.as_str(),
+                dry_run,
+                generation = report.generation,
+                added = report.plan.added.len(),
+                removed = report.plan.removed.len(),
+                changed = report.plan.changed.len(),
+                unchanged = report.plan.unchanged.len(),
+                duration_seconds = report.duration.as_secs_f64(),
+                "configuration reloaded"
+            ),
+            Err(error) => {
+                if !dry_run {
+                    control.reload_failed(trigger, error.stage());
+                }
+                tracing::error!(
+                    target: "polygate::supervisor",
+                    trigger = trigger.as_str(),
+                    dry_run,
+                    stage = error.stage().as_str(),
+                    %error,
+                    "configuration not reloaded, the old one runs on"
+                );
+            }
+        }
+        result
+    }
+
+    /// Loads, plans, prepares and commits on a thread that may block: names are resolved, files read.
+    async fn take_over(
+        &self,
+        load: impl FnOnce(&Inner) -> Result<Loaded, ReloadError> + Send + 'static,
+        dry_run: bool,
+    ) -> Result<Report, ReloadError> {
+        let started = Instant::now();
+        let _turn = self.inner.turn.lock().await;
+        if self.inner.closing.is_cancelled() {
+            return Err(ReloadError::ShuttingDown);
+        }
+        let inner = self.inner.clone();
+        let work = tokio::task::spawn_blocking(move || inner.take_over(load, dry_run, started));
+        match work.await {
+            Ok(result) => result,
+            Err(error) => Err(ReloadError::Build {
+                listener: "all".into(),
+                handler: "all".into(),
+                reason: format!("internal error: {error}"),
+            }),
+        }
     }
 
     /// Checks a text as if it were the configuration's file: what a reload would do, with the warnings, or
     /// every finding. Nothing is built or bound.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
     pub async fn validate(&self, text: String) -> Result<(Plan, Vec<Diagnostic>), LoadError> {
-        todo!()
+        let inner = self.inner.clone();
+        let work = tokio::task::spawn_blocking(move || {
+            let mut loaded = config::load_text(&text, &inner.origin(), &*inner.registry)?;
+            let running = inner.running.borrow().clone();
+            let plan = config::plan(&running.config, &loaded.config);
+            loaded.warnings.extend(fit_limits(&loaded.config, open_files_limit()));
+            Ok((plan, loaded.warnings))
+        });
+        work.await.unwrap_or_else(|error| {
+            Err(LoadError::Unreadable("configuration".into(), std::io::Error::other(error)))
+        })
     }
 
     /// What runs.
     pub fn running(&self) -> Arc<Running> {
-        todo!()
+        self.inner.running.borrow().clone()
     }
 
     /// Where the configuration comes from.
     pub fn source(&self) -> &Source {
-        todo!()
+        &self.inner.source
     }
 
     /// The listeners as they are now, in the order of the configuration.
     pub fn listeners(&self) -> Vec<ListenerView> {
-        todo!()
+        let running = self.running();
+        self.inner.live().views(&running.config.listeners)
     }
 
     /// The counters.
     pub fn stats(&self) -> &Arc<Stats> {
-        todo!()
+        &self.inner.stats
     }
 
     /// The handler types.
-    pub fn catalog(&self) -> &Arc<dyn Catalog> {
-        todo!()
+    pub fn catalog(&self) -> Arc<dyn Catalog> {
+        self.inner.registry.clone()
     }
 
     /// Kills a conn; false where none has that number.
     pub fn kill(&self, id: ConnId) -> bool {
-        todo!()
+        self.inner.stats.find(id).is_some_and(|meter| meter.kill(CloseReason::Admin))
     }
 
     /// What `/readyz` says: each listener's name and why it is not up. Draining is one of them (`drain`).
     pub fn readiness(&self) -> Vec<(String, Result<(), String>)> {
-        todo!()
+        let live = self.inner.live();
+        let draining = self.inner.stats.control().is_draining();
+        let drain = if draining { Err("the gateway drains".to_string()) } else { Ok(()) };
+        let mut all = vec![("drain".to_string(), drain)];
+        for (name, listener) in &live.listeners {
+            let lost = live.sockets_of(&listener.keys).find(|socket| !socket.running.is_up());
+            let up = match lost {
+                Some(socket) if live.state_of(listener) == State::Running => {
+                    Err(format!("{} is not served", socket.view.address))
+                }
+                _ => Ok(()),
+            };
+            all.push((name.clone(), up));
+        }
+        all
     }
 
     /// The sockets of the admin API; changes when a reload changes `admin.bind`.
     pub fn admin_sockets(&self) -> watch::Receiver<Vec<AdminSocket>> {
-        todo!()
+        self.inner.admin.subscribe()
     }
 
     /// The data plane's runtime, for its metrics.
-    pub fn data_runtime(&self) -> &tokio::runtime::Handle {
-        todo!()
+    pub fn data_runtime(&self) -> &Handle {
+        &self.inner.data
     }
 
     /// Follows the running configuration (for example to apply `log.level`).
     pub fn subscribe(&self) -> watch::Receiver<Arc<Running>> {
-        todo!()
+        self.inner.running.subscribe()
+    }
+
+    /// How many conns are open.
+    pub fn active(&self) -> usize {
+        self.inner.process.taken()
+    }
+
+    /// Waits until every listener has had its `accept_total` and the last conn is gone. With no listener
+    /// there is nothing to wait for that could come: it never returns.
+    pub async fn stopped(&self) {
+        let mut running = self.subscribe();
+        loop {
+            let stops: Vec<_> =
+                self.inner.live().listeners.values().map(|l| l.door.stopped().clone()).collect();
+            let all = async {
+                for stop in &stops {
+                    stop.cancelled().await;
+                }
+                while self.active() > 0 {
+                    tokio::time::sleep(POLL).await;
+                }
+            };
+            tokio::select! {
+                biased;
+                _ = running.changed() => {}
+                () = all, if !stops.is_empty() => return,
+            }
+        }
+    }
+
+    /// Stops accepting: what is queued is taken, then the ports are closed; conns are asked to finish. No
+    /// reload comes after it.
+    pub async fn close(&self) {
+        let _turn = self.inner.turn.lock().await;
+        self.inner.closing.cancel();
+        self.inner.stats.control().set_draining(true);
+        let mut live = self.inner.live();
+        live.drain.cancel();
+        live.sockets.clear();
+    }
+
+    /// Waits until no conn is open, at most so long.
+    pub async fn idle(&self, at_most: Option<Duration>) {
+        let empty = async {
+            // The loops of closed listeners first take what the kernel has queued.
+            tokio::time::sleep(POLL).await;
+            while self.active() > 0 {
+                tokio::time::sleep(POLL).await;
+            }
+        };
+        match at_most {
+            Some(limit) => drop(tokio::time::timeout(limit, empty).await),
+            None => empty.await,
+        }
+    }
+
+    /// Kills every conn, and returns how many.
+    pub fn kill_all(&self, reason: CloseReason) -> u64 {
+        let mut killed = 0;
+        self.inner.stats.each_live(|meter| killed += u64::from(meter.kill(reason)));
+        killed
+    }
+}
+
+/// How often a wait for the last conn looks again.
+const POLL: Duration = Duration::from_millis(20);
+
+impl Inner {
+    fn live(&self) -> std::sync::MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn load(&self) -> Result<Loaded, LoadError> {
+        match &self.source {
+            Source::File(path) => config::load_file(path, &*self.registry),
+            Source::Text(text) => config::load_text(text, &self.origin(), &*self.registry),
+        }
+    }
+
+    /// What relative paths are relative to.
+    fn origin(&self) -> Origin {
+        let mut origin = Origin::here();
+        if let Source::File(path) = &self.source
+            && let Some(folder) = path.parent()
+        {
+            origin.folder = origin.working_directory.join(folder);
+        }
+        origin
+    }
+
+    fn take_over(
+        &self,
+        load: impl FnOnce(&Inner) -> Result<Loaded, ReloadError>,
+        dry_run: bool,
+        started: Instant,
+    ) -> Result<Report, ReloadError> {
+        let Loaded { mut config, mut warnings, .. } = load(self)?;
+        let running = self.running.borrow().clone();
+        let plan = config::plan(&running.config, &config);
+        if running.generation > 0 {
+            config.keep_running(&running.config);
+        }
+        let nofile = open_files_limit();
+        warnings.extend(fit_limits(&config, nofile));
+        let nothing_to_do = running.generation > 0 && config == *running.config;
+        let mut generation = running.generation;
+        if !nothing_to_do {
+            // Sockets are registered with, and loops started on, the data plane's runtime.
+            let _data = self.data.enter();
+            let mut live = self.live();
+            let prepared = prepare::prepare(self, &live, config.clone())?;
+            if dry_run {
+                drop(prepared);
+            } else {
+                generation += 1;
+                let room = room_for_connections(&config, nofile);
+                commit::commit(self, &mut live, prepared, generation, room);
+            }
+        }
+        if !dry_run {
+            self.stats.control().config_applied(&config.hash());
+            self.running.send_replace(Arc::new(Running {
+                max_connections: self.process.limit(),
+                config: Arc::new(config),
+                generation,
+                applied_at: if nothing_to_do { running.applied_at } else { SystemTime::now() },
+                warnings: warnings.clone(),
+            }));
+        }
+        Ok(Report { generation, dry_run, duration: started.elapsed(), plan, warnings })
     }
 }

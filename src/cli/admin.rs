@@ -1,0 +1,200 @@
+//! Where the admin API is: a URL that was named, else what the configuration binds it to.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use hyper::Uri;
+use polygate::config::{Config, Endpoint, Host, HostPort, LoadError, UnixAddress, load_file};
+
+use super::exit::{Exit, Failure};
+use super::{Global, adapter, find};
+
+/// The variable that names the admin API.
+const VARIABLE: &str = "POLYGATE_ADMIN";
+
+/// The address of an admin API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum AdminUrl {
+    /// `http://HOST:PORT`; holds `HOST:PORT`.
+    Http(String),
+    /// `unix:///PATH`
+    Unix(PathBuf),
+}
+
+/// The admin API to ask: `--admin`, else the variable, else the configuration that `run` would take,
+/// else the default.
+pub(crate) fn locate(global: &Global) -> Result<AdminUrl, Failure> {
+    if let Some(url) = &global.admin {
+        return Ok(url.clone());
+    }
+    if let Some(url) = std::env::var_os(VARIABLE).filter(|url| !url.is_empty()) {
+        let parsed = url.to_string_lossy().parse::<AdminUrl>();
+        return parsed.map_err(|why| Failure::new(Exit::Usage, format!("${VARIABLE}: {why}")));
+    }
+    let file = match find::config(None, global.config.as_deref()) {
+        Ok(file) => file,
+        Err(_) => return Ok(AdminUrl::default()),
+    };
+    let first = match load_file(&file, &*adapter::catalog()) {
+        Ok(loaded) => first_bind(&loaded.config),
+        // A broken file must not keep anybody from the gateway that runs on the one before.
+        Err(LoadError::Syntax(_, text) | LoadError::Invalid(_, text)) => guess(&text),
+        Err(unreadable @ LoadError::Unreadable(..)) => {
+            let mut failure = Failure::from(unreadable);
+            failure.message.push_str("; name another with --config FILE, or the admin API with --admin URL");
+            return Err(failure);
+        }
+    };
+    let url = first.and_then(|endpoint| AdminUrl::of_endpoint(&endpoint));
+    url.map_err(|why| {
+        let file = file.display();
+        Failure::new(Exit::Unavailable, format!("{file} {why}; name the admin API with --admin URL"))
+    })
+}
+
+fn first_bind(config: &Config) -> Result<Endpoint, String> {
+    config.admin.bind.first().cloned().ok_or_else(|| "switches the admin API off".into())
+}
+
+/// The admin API's endpoint in a text that is not a valid configuration, as far as it can be made out.
+fn guess(text: &str) -> Result<Endpoint, String> {
+    let unclear = || "is invalid and does not tell where the admin API is".to_owned();
+    let Ok(file) = text.parse::<toml::Table>() else {
+        return Err(unclear());
+    };
+    let bind = match file.get("admin").map(|admin| admin.get("bind")) {
+        None | Some(None) => return Ok(default_endpoint()),
+        Some(Some(toml::Value::Array(list))) => list.first().and_then(toml::Value::as_str),
+        Some(Some(bind)) => bind.as_str(),
+    };
+    let endpoint: Endpoint = bind.and_then(|bind| bind.parse().ok()).ok_or_else(unclear)?;
+    let state_dir = file.get("state_dir").and_then(toml::Value::as_str).unwrap_or("var");
+    match endpoint {
+        Endpoint::Unix(UnixAddress::Path(path)) => {
+            Ok(Endpoint::Unix(UnixAddress::Path(Path::new(state_dir).join(path))))
+        }
+        other => Ok(other),
+    }
+}
+
+fn default_endpoint() -> Endpoint {
+    Endpoint::Tcp(HostPort { host: Host::Ip(Ipv4Addr::LOCALHOST.into()), port: 9900 })
+}
+
+// === impl AdminUrl ===
+
+impl Default for AdminUrl {
+    fn default() -> Self {
+        AdminUrl::Http("127.0.0.1:9900".into())
+    }
+}
+
+impl AdminUrl {
+    /// The address to dial for an endpoint that is bound.
+    fn of_endpoint(endpoint: &Endpoint) -> Result<Self, String> {
+        match endpoint {
+            Endpoint::Tcp(at) if at.port == 0 => Err("lets the kernel choose the admin API's port".into()),
+            Endpoint::Tcp(at) => {
+                let host = match &at.host {
+                    Host::Ip(IpAddr::V4(ip)) if ip.is_unspecified() => Host::Ip(Ipv4Addr::LOCALHOST.into()),
+                    Host::Ip(IpAddr::V6(ip)) if ip.is_unspecified() => Host::Ip(Ipv6Addr::LOCALHOST.into()),
+                    host => host.clone(),
+                };
+                Ok(AdminUrl::Http(HostPort { host, port: at.port }.to_string()))
+            }
+            Endpoint::Unix(UnixAddress::Path(path)) => Ok(AdminUrl::Unix(path.clone())),
+            other => Err(format!("binds the admin API to {other}, which this command cannot dial")),
+        }
+    }
+}
+
+impl FromStr for AdminUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is not http://HOST:PORT or unix:///PATH");
+        if let Some(path) = text.strip_prefix("unix://") {
+            let path = Path::new(path);
+            return match path.is_absolute() && path.file_name().is_some() {
+                true => Ok(AdminUrl::Unix(path.to_owned())),
+                false => Err(wrong()),
+            };
+        }
+        let uri: Uri = text.parse().map_err(|_| wrong())?;
+        let bare = uri.path() == "/" && uri.query().is_none() && !text.contains('#');
+        match (uri.scheme_str(), uri.authority()) {
+            (Some("http"), Some(at)) if bare && at.port_u16().is_some() && !at.as_str().contains('@') => {
+                Ok(AdminUrl::Http(at.to_string()))
+            }
+            _ => Err(wrong()),
+        }
+    }
+}
+
+impl fmt::Display for AdminUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AdminUrl::Http(at) => write!(f, "http://{at}"),
+            AdminUrl::Unix(path) => write!(f, "unix://{}", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_http_with_a_port_or_unix_with_an_absolute_path() {
+        for good in
+            ["http://127.0.0.1:9900", "http://[::1]:9900", "http://gate.example:80", "unix:///run/a.sock"]
+        {
+            assert_eq!(good.parse::<AdminUrl>().unwrap().to_string(), good);
+        }
+        assert_eq!("http://h:1/".parse::<AdminUrl>().unwrap(), AdminUrl::Http("h:1".into()));
+        let bad = [
+            "",
+            "localhost:9900",
+            "http://localhost",
+            "https://localhost:1",
+            "http://h:1/api",
+            "http://h:1?x",
+            "http://h:1#x",
+            "http://u:p@h:1",
+            "http://h:99999",
+            "tcp://127.0.0.1:9900",
+            "unix://run/a.sock",
+            "unix:///",
+        ];
+        for bad in bad {
+            assert!(bad.parse::<AdminUrl>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_bound_endpoint_is_dialled_where_it_can_be() {
+        let url = |text: &str| AdminUrl::of_endpoint(&text.parse().unwrap()).map(|url| url.to_string());
+        assert_eq!(url("tcp://127.0.0.1:9900").unwrap(), "http://127.0.0.1:9900");
+        assert_eq!(url("tcp://0.0.0.0:1").unwrap(), "http://127.0.0.1:1");
+        assert_eq!(url("tcp://[::]:1").unwrap(), "http://[::1]:1");
+        assert_eq!(url("tcp://gate.example:1").unwrap(), "http://gate.example:1");
+        assert_eq!(url("unix:///run/a.sock").unwrap(), "unix:///run/a.sock");
+        assert!(url("tcp://127.0.0.1:0").is_err());
+        assert!(url("fd+tcp://admin").is_err());
+    }
+
+    #[test]
+    fn a_broken_file_still_tells_where_the_admin_api_is() {
+        let at = |text: &str| guess(text).map(|endpoint| endpoint.to_string());
+        assert_eq!(at("wrong = 1").unwrap(), "tcp://127.0.0.1:9900");
+        assert_eq!(at("[admin]\nbnd = 1").unwrap(), "tcp://127.0.0.1:9900");
+        assert_eq!(at("admin.bind = 'tcp://[::1]:7'\nx = 1").unwrap(), "tcp://[::1]:7");
+        let relative = "state_dir = '/srv'\nadmin.bind = ['unix://run/a.sock', 'tcp://127.0.0.1:1']";
+        assert_eq!(at(relative).unwrap(), "unix:///srv/run/a.sock");
+        assert!(at("admin.bind = 'off'").is_err());
+        assert!(at("admin.bind = 3").is_err());
+        assert!(at("= [").is_err());
+    }
+}

@@ -1,0 +1,153 @@
+//! The command line: what can be typed, and which file does it. One command, one file.
+
+mod adapter;
+mod admin;
+mod check;
+mod client;
+mod config;
+mod connections;
+mod exit;
+mod find;
+mod health;
+mod kill;
+mod listeners;
+mod log;
+mod reload;
+mod run;
+mod table;
+mod terminal;
+
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use admin::AdminUrl;
+use client::Client;
+use exit::{Exit, Failure};
+
+/// The version, with the revision when it is known.
+static VERSION: LazyLock<String> = LazyLock::new(|| match option_env!("POLYGATE_REVISION") {
+    Some(revision) => format!("{} ({revision})", env!("CARGO_PKG_VERSION")),
+    None => env!("CARGO_PKG_VERSION").to_owned(),
+});
+
+const AFTER_HELP: &str = "\
+Without a command the gateway runs. Its configuration is FILE or --config, else $POLYGATE_CONFIG,
+./config/polygate.toml, /etc/polygate/polygate.toml. The admin API is --admin, else $POLYGATE_ADMIN,
+else the first admin.bind of that configuration.
+
+Exit codes: 0 done, 1 failed, 64 usage, 69 admin API unreachable, 73 cannot bind, 77 not permitted,
+78 configuration invalid or unreadable.";
+
+/// A multi-protocol network gateway: TOML listeners, built-in handlers, live reload.
+#[derive(Debug, Parser)]
+#[command(name = "polygate", version = VERSION.as_str(), disable_help_subcommand = true)]
+#[command(after_help = AFTER_HELP)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+struct Global {
+    /// The configuration [env: POLYGATE_CONFIG]
+    #[arg(long, global = true, help_heading = "Global options", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The admin API, http://HOST:PORT or unix:///PATH [env: POLYGATE_ADMIN]
+    #[arg(long, global = true, help_heading = "Global options", value_name = "URL")]
+    admin: Option<AdminUrl>,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway (SIGTERM drains and ends it, SIGHUP reloads the configuration)
+    Run {
+        /// The configuration; the same as --config
+        file: Option<PathBuf>,
+    },
+    /// Check a configuration and show everything that is wrong with it
+    Check(check::Options),
+    /// Show the effective configuration, its JSON Schema, or an example
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Let the running gateway read its configuration again
+    Reload(reload::Options),
+    /// List the listeners of the running gateway
+    Listeners(Output),
+    /// List the live connections of the running gateway
+    Connections(connections::Options),
+    /// Close a connection of the running gateway at once
+    Kill {
+        /// The connection's number, as `connections` lists it
+        id: u64,
+    },
+    /// Ask the running gateway whether it is alive; exits 0 or 1 only
+    Healthcheck(health::Options),
+}
+
+/// How a client command shows the answer.
+#[derive(Debug, Clone, Copy, Args)]
+struct Output {
+    /// A table for people, or the admin API's JSON unchanged
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    output: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Table,
+    Json,
+}
+
+/// Does what the command line says.
+pub(crate) fn main() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // The help on a closed pipe is nobody's loss.
+            let _ = error.print();
+            return usage(error.use_stderr(), std::env::args());
+        }
+    };
+    let outcome = dispatch(&cli.global, cli.command.unwrap_or(Command::Run { file: None }));
+    outcome.unwrap_or_else(|failure| {
+        failure.print();
+        failure.exit
+    })
+}
+
+fn dispatch(global: &Global, command: Command) -> Result<Exit, Failure> {
+    let done = |()| Exit::Ok;
+    match command {
+        Command::Run { file } => run::run(&find::config(file.as_deref(), global.config.as_deref())?),
+        Command::Check(options) => check::run(global, &options),
+        Command::Config(command) => config::run(global, &command).map(done),
+        Command::Reload(options) => reload::run(&client(global)?, options).map(done),
+        Command::Listeners(output) => listeners::run(&client(global)?, output).map(done),
+        Command::Connections(options) => connections::run(&client(global)?, &options).map(done),
+        Command::Kill { id } => kill::run(&client(global)?, id).map(done),
+        Command::Healthcheck(options) => Ok(health::run(global, options)),
+    }
+}
+
+fn client(global: &Global) -> Result<Client, Failure> {
+    admin::locate(global).map(Client::new)
+}
+
+/// The code after clap has printed something: help and version are no error. Whoever calls `healthcheck`
+/// (Docker for one) knows 0 and 1 only.
+fn usage(is_error: bool, mut arguments: impl Iterator<Item = String>) -> Exit {
+    match is_error {
+        false => Exit::Ok,
+        true if arguments.any(|argument| argument == "healthcheck") => Exit::Failure,
+        true => Exit::Usage,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,255 @@
+//! `polygate run`: the gateway itself, from the first log line to the exit code.
+//!
+//! Standard output says what is bound and then `ready`; the log is on standard error. Signals are
+//! taken before anything is bound, so that none of them ever finds the default action. The gateway
+//! runs on threads of its own; what is here only starts it, listens to signals and ends it.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use polygate::config::{LoadError, Plan, load_file, render};
+use polygate::gateway::Gateway;
+use polygate::stats::Trigger;
+use polygate::supervisor::{ReloadError, Report, Supervisor};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::check::count;
+use super::exit::{Exit, Failure};
+use super::log::Log;
+use super::{adapter, terminal};
+
+/// The signals that mean something to the gateway.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+/// What the operator asks for by a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Request {
+    /// Drain and end.
+    Stop(&'static str),
+    /// Read the configuration again.
+    Reload,
+}
+
+/// Runs the gateway until it is told to stop.
+pub(crate) fn run(path: &Path) -> Result<Exit, Failure> {
+    raise_file_descriptors();
+    let loaded = load_file(path, &*adapter::catalog())?;
+    let log = Log::start(&loaded.config.log);
+    let runtime = control_runtime()?;
+    let exit = runtime.block_on(async {
+        let mut signals = Signals::take().map_err(|error| cannot("take signals", &error))?;
+        let start = start(path);
+        let gateway = tokio::select! {
+            gateway = start => gateway?,
+            // Nothing is served yet, so nothing is drained.
+            () = signals.stop() => return Ok(Exit::Ok),
+        };
+        log.count_in(gateway.supervisor().stats());
+        let warnings = &gateway.supervisor().running().warnings;
+        if log.is_for_people() {
+            terminal::complain(&render(warnings, &loaded.text, terminal::color_on_stderr()));
+        }
+        warnings.iter().for_each(|warning| tracing::warn!(target: "polygate::config", "{warning}"));
+        announce(gateway.supervisor());
+        serve(&gateway, &mut signals, &log).await;
+        let exit = stop(&gateway, &mut signals).await;
+        // Its runtimes may only be dropped where blocking is allowed.
+        tokio::task::spawn_blocking(|| drop(gateway));
+        Ok(exit)
+    });
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    exit
+}
+
+/// Binds everything. Names may take their time to resolve, so it is done beside the signals.
+async fn start(path: &Path) -> Result<Gateway, Failure> {
+    let builder = Gateway::from_file(path);
+    match tokio::task::spawn_blocking(|| builder.start()).await {
+        Ok(gateway) => Ok(gateway?),
+        Err(panic) => Err(Failure::new(Exit::Failure, panic.to_string())),
+    }
+}
+
+/// Says on standard output what is bound. Nobody has to read it.
+fn announce(supervisor: &Supervisor) {
+    let mut text = String::new();
+    for listener in supervisor.listeners() {
+        for endpoint in &listener.endpoints {
+            let _ = writeln!(text, "listening {} {}", listener.config.name, endpoint.address);
+        }
+    }
+    for socket in supervisor.admin_sockets().borrow().iter() {
+        let _ = writeln!(text, "admin {}", socket.url);
+    }
+    text.push_str("ready\n");
+    if let Err(failure) = terminal::print(&text) {
+        tracing::warn!(target: "polygate::run", "{}", failure.message);
+    }
+}
+
+/// Follows signals and configurations until it is time to stop.
+async fn serve(gateway: &Gateway, signals: &mut Signals, log: &Log) {
+    let supervisor = gateway.supervisor();
+    let mut running = supervisor.subscribe();
+    let stopped = gateway.stopped();
+    tokio::pin!(stopped);
+    loop {
+        tokio::select! {
+            request = signals.next() => match request {
+                Request::Reload => drop(tokio::spawn(reload(supervisor.clone()))),
+                Request::Stop(signal) => {
+                    tracing::info!(target: "polygate::run", signal, "draining");
+                    return;
+                }
+            },
+            Ok(()) = running.changed() => {
+                let config = running.borrow_and_update().config.clone();
+                log.apply(&config.log);
+            }
+            () = &mut stopped => {
+                tracing::info!(target: "polygate::run", "every listener has stopped");
+                return;
+            }
+        }
+    }
+}
+
+/// Reloads on a signal; whatever comes of it goes to the log only.
+async fn reload(supervisor: Supervisor) {
+    match supervisor.reload(Trigger::Signal, false).await {
+        Ok(report) => log_report(&report),
+        Err(error) => log_failure(&error),
+    }
+}
+
+fn log_report(report: &Report) {
+    for warning in &report.warnings {
+        tracing::warn!(target: "polygate::reload", "{warning}");
+    }
+    let generation = report.generation;
+    tracing::info!(target: "polygate::reload", generation, "reloaded: {}", summary(&report.plan));
+}
+
+fn log_failure(error: &ReloadError) {
+    let why = match error {
+        ReloadError::Load(LoadError::Syntax(found, _) | LoadError::Invalid(found, _)) => {
+            for finding in found {
+                tracing::error!(target: "polygate::reload", "{finding}");
+            }
+            format!("the configuration is invalid: {}", count(found))
+        }
+        other => other.to_string(),
+    };
+    tracing::error!(target: "polygate::reload", "not reloaded, what ran before runs on: {why}");
+}
+
+/// What a reload changed, in one line.
+fn summary(plan: &Plan) -> String {
+    let changed: Vec<String> = plan.changed.iter().map(|listener| listener.name.clone()).collect();
+    let parts = [
+        ("added", &plan.added),
+        ("removed", &plan.removed),
+        ("changed", &changed),
+        ("settings", &plan.settings),
+        ("after a restart", &plan.restart_required),
+    ];
+    let parts = parts.iter().filter(|(_, names)| !names.is_empty());
+    let parts: Vec<String> = parts.map(|(what, names)| format!("{what} {}", names.join(", "))).collect();
+    if parts.is_empty() { "nothing to do".into() } else { parts.join("; ") }
+}
+
+/// Drains; a second signal ends that at once.
+async fn stop(gateway: &Gateway, signals: &mut Signals) -> Exit {
+    let drain = gateway.shutdown();
+    tokio::pin!(drain);
+    loop {
+        tokio::select! {
+            drained = &mut drain => {
+                let (finished, killed) = (drained.finished, drained.killed);
+                tracing::info!(target: "polygate::run", finished, killed, "stopped");
+                return Exit::Ok;
+            }
+            request = signals.next() => match request {
+                Request::Stop(signal) => {
+                    tracing::warn!(target: "polygate::run", signal, "stopped before everything was drained");
+                    return Exit::Failure;
+                }
+                Request::Reload => tracing::warn!(target: "polygate::run", "no reload: {}", ReloadError::ShuttingDown),
+            },
+        }
+    }
+}
+
+/// A thread for what is spawned beside the one that waits for signals.
+fn control_runtime() -> Result<Runtime, Failure> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(1).thread_name("polygate-control").enable_all().build();
+    runtime.map_err(|error| cannot("start the control threads", &error))
+}
+
+fn cannot(what: &str, error: &std::io::Error) -> Failure {
+    Failure::new(Exit::Failure, format!("cannot {what}: {error}"))
+}
+
+/// Takes as many file descriptors as the system grants; the limits of the configuration are fitted to
+/// them later.
+fn raise_file_descriptors() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum {
+        // Where this is refused the old limit stays, and the fitting sees that one.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    }
+}
+
+/// How many file descriptors a gateway that is started here would have.
+pub(crate) fn file_descriptors() -> u64 {
+    getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX)
+}
+
+// === impl Signals ===
+
+impl Signals {
+    fn take() -> std::io::Result<Self> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for one that ends the gateway.
+    async fn stop(&mut self) {
+        while !matches!(self.next().await, Request::Stop(_)) {}
+    }
+
+    async fn next(&mut self) -> Request {
+        tokio::select! {
+            _ = self.terminate.recv() => Request::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Request::Stop("SIGINT"),
+            _ = self.hangup.recv() => Request::Reload,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use polygate::config::Changed;
+
+    use super::*;
+
+    #[test]
+    fn a_plan_is_summed_up_in_a_line() {
+        let mut plan = Plan::default();
+        assert_eq!(summary(&plan), "nothing to do");
+        plan.added = vec!["a".into(), "b".into()];
+        plan.changed = vec![Changed { name: "c".into(), what: vec!["bind".into()] }];
+        plan.settings = vec!["log.level".into()];
+        assert_eq!(summary(&plan), "added a, b; changed c; settings log.level");
+    }
+}

@@ -1,0 +1,341 @@
+//! The receive loops: a datagram in, at most one out, and the loop never ends for anything that comes.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use rustix::net::{RecvFlags, SendFlags, SocketAddrUnix};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::watch;
+
+use super::rate::SourceRates;
+use super::{Binding, Listening};
+use crate::config;
+use crate::net::udp::{self, BATCH, Batch, SLOT, Source};
+use crate::net::{Answer, Packet};
+use crate::stats::{DatagramDrop, Peer};
+
+/// The pause after an error of receive, so that one that stays does not spin.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// How long an answer may wait for the send buffer.
+const SEND_WAIT: Duration = Duration::from_millis(100);
+
+/// Receives from a UDP socket until the binding is let go or the listener stops.
+pub(super) async fn run_udp(listening: Arc<Listening>, mut binding: watch::Receiver<Arc<Binding>>) {
+    let Listening::Udp(socket) = &*listening else { return };
+    let mut state = UdpLoop::new(socket);
+    loop {
+        let current = binding.borrow_and_update().clone();
+        tokio::select! {
+            biased;
+            changed = binding.changed() => {
+                if changed.is_err() {
+                    return state.take_what_is_queued(&current);
+                }
+            }
+            () = current.rules.door.stopped().cancelled() => return,
+            never = state.receive_all(&current) => match never {},
+        }
+    }
+}
+
+/// A loop that may be left at any await and entered again, with another binding, without losing a datagram.
+struct UdpLoop<'a> {
+    socket: &'a AsyncFd<std::net::UdpSocket>,
+    batch: Batch,
+    rates: SourceRates,
+    /// Datagrams in the batch, and the next one to look at.
+    held: usize,
+    next: usize,
+    /// An answer of that length stands in the slot before `next` and waits for the send buffer.
+    waiting: Option<usize>,
+}
+
+impl<'a> UdpLoop<'a> {
+    fn new(socket: &'a AsyncFd<std::net::UdpSocket>) -> Self {
+        UdpLoop { socket, batch: Batch::new(), rates: SourceRates::new(), held: 0, next: 0, waiting: None }
+    }
+
+    async fn receive_all(&mut self, binding: &Binding) -> Infallible {
+        loop {
+            self.answer_held(binding).await;
+            match self.receive(binding) {
+                Ok(_) => tokio::task::consume_budget().await,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    drop(self.socket.readable().await.map(|mut guard| guard.retain_ready()));
+                }
+                Err(error) => {
+                    let listener = binding.site.ledger.listener();
+                    tracing::debug!(target: "polygate::listener", %listener, %error, "cannot receive");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn receive(&mut self, binding: &Binding) -> io::Result<()> {
+        let limit = usize::try_from(binding.rules.datagrams.max_size.bytes()).unwrap_or(SLOT);
+        let batch = &mut self.batch;
+        let held = self.socket.try_io(Interest::READABLE, |s| batch.receive(s.as_raw_fd(), limit))?;
+        binding.site.ledger.datagrams.observe_batch(held);
+        (self.held, self.next) = (held, 0);
+        Ok(())
+    }
+
+    async fn answer_held(&mut self, binding: &Binding) {
+        let now = Instant::now();
+        loop {
+            if let Some(len) = self.waiting {
+                let _ = tokio::time::timeout(SEND_WAIT, self.socket.writable()).await;
+                self.waiting = None;
+                if self.send(binding, len).is_err() {
+                    binding.site.ledger.datagrams.drop_one(DatagramDrop::SendError);
+                }
+            }
+            if self.next == self.held {
+                return;
+            }
+            self.next += 1;
+            self.answer_one(binding, now);
+        }
+    }
+
+    /// Answers the datagram before `next`, or leaves the answer waiting.
+    fn answer_one(&mut self, binding: &Binding, now: Instant) {
+        let (received, slot) = self.batch.get(self.next - 1);
+        let incoming = Incoming {
+            peer: Peer::Inet(received.peer),
+            inet: Some((received.peer, received.source)),
+            len: received.len,
+            truncated: received.truncated,
+        };
+        let Some(len) = answer(binding, &mut self.rates, &incoming, slot, now) else { return };
+        match self.send(binding, len) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.waiting = Some(len),
+            Err(error) => binding.site.ledger.datagrams.drop_one(send_failure(&error)),
+        }
+    }
+
+    fn send(&mut self, binding: &Binding, len: usize) -> io::Result<()> {
+        let (received, slot) = self.batch.get(self.next - 1);
+        let bytes = &slot[..len];
+        let send = |s: &std::net::UdpSocket| udp::send(s.as_raw_fd(), bytes, received.peer, received.source);
+        self.socket.try_io(Interest::WRITABLE, send)?;
+        sent(binding, len);
+        Ok(())
+    }
+
+    /// Answers what the kernel has queued already.
+    fn take_what_is_queued(&mut self, binding: &Binding) {
+        let now = Instant::now();
+        loop {
+            while self.next < self.held {
+                self.next += 1;
+                self.answer_one(binding, now);
+            }
+            if self.receive(binding).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Receives from a Unix datagram socket until the binding is let go or the listener stops.
+pub(super) async fn run_unixgram(listening: Arc<Listening>, mut binding: watch::Receiver<Arc<Binding>>) {
+    let Listening::Unixgram(socket, _) = &*listening else { return };
+    let mut state = UnixgramLoop { socket, slot: vec![0; SLOT], rates: SourceRates::new() };
+    loop {
+        let current = binding.borrow_and_update().clone();
+        tokio::select! {
+            biased;
+            changed = binding.changed() => {
+                if changed.is_err() {
+                    while state.some(&current).is_ok() {}
+                    return;
+                }
+            }
+            () = current.rules.door.stopped().cancelled() => return,
+            never = state.receive_all(&current) => match never {},
+        }
+    }
+}
+
+struct UnixgramLoop<'a> {
+    socket: &'a AsyncFd<std::os::unix::net::UnixDatagram>,
+    slot: Vec<u8>,
+    rates: SourceRates,
+}
+
+impl UnixgramLoop<'_> {
+    async fn receive_all(&mut self, binding: &Binding) -> Infallible {
+        loop {
+            match self.some(binding) {
+                Ok(()) => tokio::task::consume_budget().await,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    drop(self.socket.readable().await.map(|mut guard| guard.retain_ready()));
+                }
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            }
+        }
+    }
+
+    /// Receives and answers up to a batch. An error means that nothing more is there.
+    fn some(&mut self, binding: &Binding) -> io::Result<()> {
+        let mut count = 0;
+        let end = loop {
+            if count == BATCH {
+                break Ok(());
+            }
+            match self.one(binding) {
+                Ok(()) => count += 1,
+                Err(error) => break Err(error),
+            }
+        };
+        if count > 0 {
+            binding.site.ledger.datagrams.observe_batch(count);
+        }
+        end
+    }
+
+    fn one(&mut self, binding: &Binding) -> io::Result<()> {
+        let limit = usize::try_from(binding.rules.datagrams.max_size.bytes()).unwrap_or(SLOT).min(SLOT);
+        let room = &mut self.slot[..limit];
+        // With MSG_TRUNC the length is the datagram's own, not what fitted (recv(2)).
+        let (_, len, from) = self.socket.try_io(Interest::READABLE, |s| {
+            let (filled, len, from) = rustix::net::recvfrom(s, &mut *room, RecvFlags::TRUNC)?;
+            Ok((filled, len, from))
+        })?;
+        let from = from.and_then(|any| SocketAddrUnix::try_from(any).ok()).filter(|at| !at.is_unnamed());
+        let incoming = Incoming {
+            peer: from.as_ref().map_or(Peer::Unnamed, |at| Peer::UnixAddress(name(at).into())),
+            inet: None,
+            len: len.min(limit),
+            truncated: len > limit,
+        };
+        let answered = answer(binding, &mut self.rates, &incoming, &mut self.slot, Instant::now());
+        let (Some(len), Some(to)) = (answered, from) else { return Ok(()) };
+        // A peer that does not read gets nothing: it must not stall the others.
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        match rustix::net::sendto(self.socket.get_ref(), &self.slot[..len], flags, &to) {
+            Ok(_) => sent(binding, len),
+            Err(error) => binding.site.ledger.datagrams.drop_one(send_failure(&error.into())),
+        }
+        Ok(())
+    }
+}
+
+/// A path, or `@` and an abstract name.
+fn name(at: &SocketAddrUnix) -> String {
+    match at.abstract_name() {
+        Some(name) => format!("@{}", String::from_utf8_lossy(name)),
+        None => String::from_utf8_lossy(at.path_bytes().unwrap_or_default()).into_owned(),
+    }
+}
+
+fn send_failure(error: &io::Error) -> DatagramDrop {
+    match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
+        Some(rustix::io::Errno::MSGSIZE) => DatagramDrop::TooLarge,
+        _ => DatagramDrop::SendError,
+    }
+}
+
+fn sent(binding: &Binding, len: usize) {
+    let counters = &binding.site.ledger.datagrams;
+    counters.sent.fetch_add(1, Relaxed);
+    counters.sent_bytes.fetch_add(len as u64, Relaxed);
+}
+
+/// What is known of a datagram besides its bytes.
+struct Incoming {
+    peer: Peer,
+    inet: Option<(SocketAddr, Source)>,
+    len: usize,
+    truncated: bool,
+}
+
+/// Counts a datagram, and gives it to the handler if nothing speaks against it. Returns the length of the
+/// answer, which stands in the slot.
+fn answer(
+    binding: &Binding,
+    rates: &mut SourceRates,
+    incoming: &Incoming,
+    slot: &mut [u8],
+    now: Instant,
+) -> Option<usize> {
+    let counters = &binding.site.ledger.datagrams;
+    counters.received.fetch_add(1, Relaxed);
+    counters.received_bytes.fetch_add(incoming.len as u64, Relaxed);
+    if incoming.truncated {
+        counters.truncated.fetch_add(1, Relaxed);
+    }
+    if let Err(reason) = examine(binding, rates, incoming, now) {
+        counters.drop_one(reason);
+        return None;
+    }
+    let service = binding.rules.built.datagram.as_ref()?;
+    let mut packet = Packet::new(slot, incoming.len, &incoming.peer, binding.site.ledger.listener());
+    // A handler's panic stays its own: this datagram is lost, the loop goes on.
+    let answered = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| service.answer(&mut packet)));
+    let len = packet.bytes().len();
+    match answered {
+        Ok(Answer::Reply) if incoming.peer == Peer::Unnamed => {
+            counters.drop_one(DatagramDrop::NoReturnAddress);
+            None
+        }
+        Ok(Answer::Reply) => Some(len),
+        Ok(Answer::Silence) => None,
+        Ok(Answer::TooLong) => {
+            counters.drop_one(DatagramDrop::TooLarge);
+            None
+        }
+        Err(_) => {
+            binding.site.ledger.handler_panic();
+            None
+        }
+    }
+}
+
+fn examine(
+    binding: &Binding,
+    rates: &mut SourceRates,
+    incoming: &Incoming,
+    now: Instant,
+) -> Result<(), DatagramDrop> {
+    let rules = &binding.rules;
+    if !rules.admits(&incoming.peer) {
+        return Err(DatagramDrop::Acl);
+    }
+    match incoming.inet {
+        Some((sender, source)) => {
+            if rules.own.could_loop(sender, source.ip()) {
+                return Err(DatagramDrop::LoopGuard);
+            }
+            let limits = &rules.datagrams;
+            let ip = sender.ip().to_canonical();
+            let trusted = config::contains(&limits.trusted, ip);
+            if !trusted && !rates.admit(ip, now, limits.rate, limits.burst) {
+                return Err(DatagramDrop::Rate);
+            }
+        }
+        None => {
+            if matches!(&incoming.peer, Peer::UnixAddress(at) if rules.own.is_own_unix(at)) {
+                return Err(DatagramDrop::LoopGuard);
+            }
+        }
+    }
+    if incoming.truncated {
+        return Err(DatagramDrop::TooLarge);
+    }
+    // Only a datagram that is answered counts towards accept_total.
+    if !rules.door.take_one() {
+        return Err(DatagramDrop::Rate);
+    }
+    Ok(())
+}

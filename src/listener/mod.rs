@@ -1,0 +1,193 @@
+//! Listeners: loops that turn bound sockets into conns and packets, under limits.
+//!
+//! A loop belongs to a socket, not to a configuration: what it does with what comes is a [`Binding`] that a
+//! reload replaces while the loop runs on. It ends when the supervisor lets go of the binding (then it
+//! takes what the kernel has queued already, and closes), or when the listener has had its `accept_total`.
+
+pub mod clocks;
+mod datagram;
+mod door;
+mod guard;
+mod rate;
+mod stream;
+
+pub use door::Door;
+pub use guard::OwnAddresses;
+
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::sync::{Arc, Weak};
+
+use ipnet::IpNet;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::watch;
+
+use crate::config::{self, Datagrams, Overload, SocketOptions, Transport};
+use crate::handler::Built;
+use crate::net::{self, Bound, Gate, Socket, UnixNode};
+use crate::stats::{Peer, Site};
+
+/// What a listener does with what comes, by one configuration.
+#[derive(Debug)]
+pub struct Rules {
+    /// The handler.
+    pub built: Built,
+    /// Networks that may connect; empty is all.
+    pub allow: Vec<IpNet>,
+    /// Networks that may not.
+    pub deny: Vec<IpNet>,
+    /// What happens over a limit.
+    pub overload: Option<Overload>,
+    /// Conns at once from one peer.
+    pub per_peer: usize,
+    /// Whether loopback peers may have more.
+    pub spares_loopback: bool,
+    /// The listener's own state, which outlives configurations.
+    pub door: Arc<Door>,
+    /// The places of the whole process.
+    pub process: Arc<Gate>,
+    /// Rules for datagrams.
+    pub datagrams: Datagrams,
+    /// The gateway's own addresses.
+    pub own: Arc<OwnAddresses>,
+}
+
+impl Rules {
+    /// Whether `allow` and `deny` let the peer in. Unix peers always pass: their permission is the node's mode.
+    fn admits(&self, peer: &Peer) -> bool {
+        peer.ip().is_none_or(|ip| self.admits_ip(ip))
+    }
+
+    fn admits_ip(&self, ip: IpAddr) -> bool {
+        !config::contains(&self.deny, ip) && (self.allow.is_empty() || config::contains(&self.allow, ip))
+    }
+}
+
+/// What a socket's loop works by.
+#[derive(Debug)]
+pub struct Binding {
+    /// The listener's rules.
+    pub rules: Arc<Rules>,
+    /// What the conns of this socket have in common.
+    pub site: Arc<Site>,
+}
+
+/// A socket that is registered with the data runtime.
+#[derive(Debug)]
+enum Listening {
+    Tcp(AsyncFd<std::net::TcpListener>),
+    Unix(AsyncFd<UnixListener>, Option<UnixNode>),
+    Udp(AsyncFd<std::net::UdpSocket>),
+    Unixgram(AsyncFd<UnixDatagram>, Option<UnixNode>),
+}
+
+impl AsFd for Listening {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Listening::Tcp(socket) => socket.get_ref().as_fd(),
+            Listening::Unix(socket, _) => socket.get_ref().as_fd(),
+            Listening::Udp(socket) => socket.get_ref().as_fd(),
+            Listening::Unixgram(socket, _) => socket.get_ref().as_fd(),
+        }
+    }
+}
+
+impl Listening {
+    fn transport(&self) -> Transport {
+        match self {
+            Listening::Tcp(_) => Transport::Tcp,
+            Listening::Unix(..) => Transport::Unix,
+            Listening::Udp(_) => Transport::Udp,
+            Listening::Unixgram(..) => Transport::Unixgram,
+        }
+    }
+}
+
+/// Registers a socket with the reactor.
+#[expect(
+    deprecated,
+    reason = "its replacement is an unsafe fn; a socket of std keeps its descriptor, as that asks"
+)]
+fn watched<S: AsRawFd>(socket: S) -> io::Result<AsyncFd<S>> {
+    AsyncFd::new(socket)
+}
+
+/// A socket that is registered and has no loop yet: the last step of preparing that may fail.
+#[derive(Debug)]
+pub struct Ready(Listening);
+
+impl Ready {
+    /// Registers a socket with the runtime that the caller has entered.
+    ///
+    /// # Errors
+    /// The system's (epoll's limits).
+    pub fn register(bound: Bound) -> io::Result<Self> {
+        Ok(Ready(match bound.socket {
+            Socket::Tcp(socket) => Listening::Tcp(watched(socket)?),
+            Socket::Unix(socket, node) => Listening::Unix(watched(socket)?, node),
+            Socket::Udp(socket) => Listening::Udp(watched(socket)?),
+            Socket::Unixgram(socket, node) => Listening::Unixgram(watched(socket)?, node),
+        }))
+    }
+
+    /// Starts the loop on the runtime that the caller has entered.
+    pub fn start(self, binding: Binding) -> Running {
+        let listening = Arc::new(self.0);
+        let socket = Arc::downgrade(&listening);
+        let (sender, receiver) = watch::channel(Arc::new(binding));
+        match *listening {
+            Listening::Tcp(_) | Listening::Unix(..) => drop(tokio::spawn(stream::run(listening, receiver))),
+            Listening::Udp(_) => drop(tokio::spawn(datagram::run_udp(listening, receiver))),
+            Listening::Unixgram(..) => drop(tokio::spawn(datagram::run_unixgram(listening, receiver))),
+        }
+        Running { socket, binding: sender }
+    }
+}
+
+/// A socket with a loop. Dropping it lets the loop take what is queued, and end.
+#[derive(Debug)]
+pub struct Running {
+    /// Weak, so that a listener that stops by itself closes its ports at once.
+    socket: Weak<Listening>,
+    binding: watch::Sender<Arc<Binding>>,
+}
+
+impl Running {
+    /// Replaces what the loop works by. What was accepted keeps what it was accepted by.
+    pub fn rebind(&self, binding: Binding) {
+        self.binding.send_replace(Arc::new(binding));
+    }
+
+    /// Whether the loop still runs.
+    pub fn is_up(&self) -> bool {
+        !self.binding.is_closed()
+    }
+
+    /// Applies socket options that may change while a socket is open.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn tune(&self, options: &SocketOptions) -> io::Result<()> {
+        let Some(socket) = self.socket.upgrade() else { return Ok(()) };
+        net::tune(socket.transport(), &*socket, options)?;
+        match &*socket {
+            Listening::Tcp(_) | Listening::Unix(..) => net::relisten(&*socket, options)?,
+            Listening::Udp(_) | Listening::Unixgram(..) => {}
+        }
+        match &*socket {
+            Listening::Unix(_, Some(node)) | Listening::Unixgram(_, Some(node)) => {
+                node.set_mode(options.unix_mode.0)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Lets a second socket of ours bind an overlapping address for the moment, or forbids it again.
+    pub fn share_port(&self, share: bool) {
+        if let Some(socket) = self.socket.upgrade() {
+            net::set_reuse_port(&*socket, share);
+        }
+    }
+}

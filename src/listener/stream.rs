@@ -1,0 +1,251 @@
+//! The accept loop: a place first, then the connection.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{SocketAddr, TcpStream as StdTcpStream};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use rustix::net::{SocketFlags, acceptfrom_with};
+use tokio::io::unix::AsyncFd;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::watch;
+
+use super::{Binding, Listening, Rules};
+use crate::config::Overload;
+use crate::net::{Conn, PeerKey, Permit, Stream};
+use crate::stats::{AcceptError, Meter, Peer, Phase, RejectReason};
+
+/// The first and the longest pause after an error of accept that will not go away at once.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
+
+/// How often such an error is logged at most.
+const LOG_EVERY: Duration = Duration::from_secs(5);
+
+/// Refused connections that are closed in order at once; more are just closed.
+const GENTLE_REFUSALS: usize = 256;
+
+static REFUSALS: AtomicUsize = AtomicUsize::new(0);
+
+/// Accepts until the binding is let go or the listener stops.
+pub(super) async fn run(listening: Arc<Listening>, mut binding: watch::Receiver<Arc<Binding>>) {
+    let mut backoff = Backoff::new();
+    loop {
+        let current = binding.borrow_and_update().clone();
+        tokio::select! {
+            biased;
+            changed = binding.changed() => {
+                if changed.is_err() {
+                    return take_what_is_queued(&listening, &current);
+                }
+            }
+            () = current.rules.door.stopped().cancelled() => return,
+            never = accept_all(&listening, &current, &mut backoff) => match never {},
+        }
+    }
+}
+
+/// Accepts for ever. Every await in here may be dropped without losing a connection.
+async fn accept_all(listening: &Listening, binding: &Binding, backoff: &mut Backoff) -> Infallible {
+    let rules = &binding.rules;
+    loop {
+        readable(listening).await;
+        // Only with a connection waiting is a place taken, so that an endpoint where nobody comes holds none.
+        let permit = match rules.overload {
+            None | Some(Overload::Defer) => Some(Permit::take(&rules.door.gate, &rules.process).await),
+            Some(Overload::Refuse | Overload::Reset) => None,
+        };
+        match accept(listening) {
+            Ok(Some((stream, peer))) => {
+                backoff.reset();
+                admit(binding, stream, peer, permit);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                drop(permit);
+                backoff.after(&error, binding).await;
+            }
+        }
+        // A queue that never empties must not keep the worker.
+        tokio::task::consume_budget().await;
+    }
+}
+
+/// Takes the connections that the kernel has completed already: closing the socket would reset them.
+fn take_what_is_queued(listening: &Listening, binding: &Binding) {
+    while let Ok(Some((stream, peer))) = accept(listening) {
+        let permit = Permit::try_take(&binding.rules.door.gate, &binding.rules.process);
+        match permit {
+            Some(permit) => admit(binding, stream, peer, Some(permit)),
+            None => turn_away(binding, stream, RejectReason::Draining),
+        }
+    }
+}
+
+async fn readable(listening: &Listening) {
+    // The readiness stays set until an accept finds nothing; an error shows itself in the accept.
+    match listening {
+        Listening::Tcp(socket) => drop(socket.readable().await.map(|mut guard| guard.retain_ready())),
+        Listening::Unix(socket, _) => drop(socket.readable().await.map(|mut guard| guard.retain_ready())),
+        Listening::Udp(_) | Listening::Unixgram(..) => {}
+    }
+}
+
+/// Accepts one if one is there.
+fn accept(listening: &Listening) -> io::Result<Option<(Stream, Peer)>> {
+    match listening {
+        Listening::Tcp(socket) => {
+            let Some((fd, peer)) = accept_on(socket)? else { return Ok(None) };
+            let peer = peer.and_then(|any| SocketAddr::try_from(any).ok());
+            let peer = peer.map_or(Peer::Unnamed, Peer::Inet);
+            Ok(Some((Stream::Tcp(TcpStream::from_std(StdTcpStream::from(fd))?), peer)))
+        }
+        Listening::Unix(socket, _) => {
+            let Some((fd, _)) = accept_on(socket)? else { return Ok(None) };
+            let stream = UnixStream::from_std(StdUnixStream::from(fd))?;
+            let peer = Stream::unix_peer(&stream);
+            Ok(Some((Stream::Unix(stream), peer)))
+        }
+        Listening::Udp(_) | Listening::Unixgram(..) => Ok(None),
+    }
+}
+
+type Accepted = (OwnedFd, Option<rustix::net::SocketAddrAny>);
+
+fn accept_on<S: AsFd + std::os::fd::AsRawFd>(socket: &AsyncFd<S>) -> io::Result<Option<Accepted>> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let accepted = socket.try_io(tokio::io::Interest::READABLE, |s| Ok(acceptfrom_with(s, flags)?));
+    match accepted {
+        Ok(accepted) => Ok(Some(accepted)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Hands a connection to the handler, or turns it away.
+fn admit(binding: &Binding, stream: Stream, peer: Peer, permit: Option<Permit>) {
+    match examine(&binding.rules, &peer, permit) {
+        Ok(permit) => {
+            let Some(service) = binding.rules.built.stream.clone() else { return };
+            let local = own_address(binding, &stream);
+            let meter = Meter::open(binding.site.clone(), peer, local, Phase::Open);
+            service.spawn(Conn::new(stream, meter, permit));
+        }
+        Err(reason) => {
+            tracing::debug!(
+                target: "polygate::conn",
+                listener = %binding.site.ledger.listener(),
+                %peer,
+                reason = reason.as_str(),
+                "turned away"
+            );
+            turn_away(binding, stream, reason);
+        }
+    }
+}
+
+/// Our side, where the endpoint is bound to all addresses and so does not tell.
+fn own_address(binding: &Binding, stream: &Stream) -> Option<SocketAddr> {
+    match stream {
+        Stream::Tcp(stream) if binding.site.any_address => stream.local_addr().ok(),
+        _ => None,
+    }
+}
+
+fn examine(rules: &Rules, peer: &Peer, permit: Option<Permit>) -> Result<Permit, RejectReason> {
+    if !rules.admits(peer) {
+        return Err(RejectReason::Acl);
+    }
+    if !rules.door.in_rate() {
+        return Err(RejectReason::Rate);
+    }
+    let permit = permit.or_else(|| Permit::try_take(&rules.door.gate, &rules.process));
+    let mut permit = permit.ok_or(RejectReason::MaxConnections)?;
+    let spared = rules.spares_loopback && peer.ip().is_some_and(|ip| ip.is_loopback());
+    if let Some(key) = PeerKey::of(peer).filter(|_| !spared) {
+        if !rules.door.peers.try_enter(key, rules.per_peer) {
+            return Err(RejectReason::PerIp);
+        }
+        permit.count_peer(rules.door.peers.clone(), key);
+    }
+    if !rules.door.take_one() {
+        return Err(RejectReason::Draining);
+    }
+    Ok(permit)
+}
+
+/// Closes a connection that no handler gets: with the handler's word where it has one, or by a reset.
+fn turn_away(binding: &Binding, stream: Stream, reason: RejectReason) {
+    binding.site.ledger.reject(reason);
+    if binding.rules.overload == Some(Overload::Reset) {
+        return stream.reset_on_close();
+    }
+    if let Some(word) = (binding.rules.built.refusal)(reason) {
+        let _ = stream.try_write(&word);
+    }
+    if REFUSALS.fetch_add(1, Relaxed) < GENTLE_REFUSALS {
+        tokio::spawn(async move {
+            stream.close_gently().await;
+            REFUSALS.fetch_sub(1, Relaxed);
+        });
+    } else {
+        REFUSALS.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Pauses after errors of accept, ever longer ones while they last.
+struct Backoff {
+    pause: Duration,
+    logged_at: Option<Instant>,
+}
+
+impl Backoff {
+    fn new() -> Self {
+        Backoff { pause: BACKOFF.0, logged_at: None }
+    }
+
+    fn reset(&mut self) {
+        self.pause = BACKOFF.0;
+    }
+
+    async fn after(&mut self, error: &io::Error, binding: &Binding) {
+        let kind = classify(error);
+        binding.site.ledger.accept_error(kind);
+        if kind == AcceptError::Econnaborted {
+            return;
+        }
+        if self.logged_at.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
+            self.logged_at = Some(Instant::now());
+            let listener = binding.site.ledger.listener();
+            tracing::warn!(target: "polygate::listener", %listener, %error, "cannot accept, trying again");
+        }
+        tokio::time::sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(BACKOFF.1);
+    }
+}
+
+/// `accept(2)` also passes on errors of the new connection's network, which concern that one only.
+fn classify(error: &io::Error) -> AcceptError {
+    use rustix::io::Errno;
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::MFILE) => AcceptError::Emfile,
+        Some(Errno::NFILE) => AcceptError::Enfile,
+        Some(Errno::NOBUFS | Errno::NOMEM) => AcceptError::Enobufs,
+        Some(
+            Errno::CONNABORTED
+            | Errno::NETDOWN
+            | Errno::PROTO
+            | Errno::NOPROTOOPT
+            | Errno::HOSTDOWN
+            | Errno::NONET
+            | Errno::HOSTUNREACH
+            | Errno::OPNOTSUPP
+            | Errno::NETUNREACH
+            | Errno::PERM,
+        ) => AcceptError::Econnaborted,
+        _ => AcceptError::Other,
+    }
+}

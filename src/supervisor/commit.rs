@@ -1,0 +1,153 @@
+//! Commit: makes a prepared configuration true. It cannot fail.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Inner;
+use super::live::{Key, Live, LiveListener, LiveSocket, keys, site_address};
+use super::prepare::{NewSocket, Prepared, keeps_sockets};
+use crate::config::{Config, Listener};
+use crate::handler::Built;
+use crate::listener::{Binding, Door, Rules};
+use crate::stats::Site;
+
+/// Starts what is new, rebinds what stays and has changed, lets go of what left. Must be called inside the
+/// data runtime's context, where the loops are started.
+pub(super) fn commit(inner: &Inner, live: &mut Live, prepared: Prepared, generation: u64, room: usize) {
+    let Prepared { config, mut handlers, sockets, admin } = prepared;
+    inner.process.set_limit(config.limits.max_connections.min(room));
+    let old = std::mem::take(&mut live.listeners);
+    let mut new = BTreeMap::new();
+    let mut touched = Vec::new();
+    for listener in &config.listeners {
+        let Some(built) = handlers.remove(&listener.name) else { continue };
+        let before = old.get(&listener.name);
+        let kept = before.filter(|before| before.config == *listener && !live.drain.is_cancelled());
+        let entry = match kept {
+            Some(same) => LiveListener {
+                config: listener.clone(),
+                built,
+                door: same.door.clone(),
+                rules: same.rules.clone(),
+                keys: same.keys.clone(),
+                generation: same.generation,
+            },
+            None => {
+                touched.push(listener.name.clone());
+                changed(inner, before, listener, built, generation)
+            }
+        };
+        new.insert(listener.name.clone(), entry);
+    }
+    live.listeners = old;
+    drop_sockets(live, &config);
+    live.listeners = new;
+    start(inner, live, sockets, &touched);
+    inner.stats.retain(|name, transport| {
+        config.listener(name).is_some_and(|listener| listener.transports().contains(transport))
+    });
+    let (inet, unix) = live.own_datagram_addresses();
+    inner.own.set(inet, unix);
+    inner.admin.send_if_modified(|current| {
+        let same = current.len() == admin.len()
+            && current.iter().zip(&admin).all(|(a, b)| Arc::ptr_eq(&a.socket, &b.socket));
+        if !same {
+            *current = admin;
+        }
+        !same
+    });
+}
+
+/// A listener that is new or has changed. What it counts across its conns goes on, unless it starts anew.
+fn changed(
+    inner: &Inner,
+    before: Option<&LiveListener>,
+    listener: &Listener,
+    built: Built,
+    generation: u64,
+) -> LiveListener {
+    let limits = &listener.limits;
+    let door = before
+        .map(|before| before.door.clone())
+        .filter(|door| !door.stopped().is_cancelled() && door.total() == limits.accept_total);
+    let door = match door {
+        Some(door) => {
+            door.gate.set_limit(limits.max_connections);
+            door.set_rate(limits.accept_rate);
+            door
+        }
+        None => Arc::new(Door::new(limits.max_connections, limits.accept_rate, limits.accept_total)),
+    };
+    let rules = Arc::new(Rules {
+        built: built.clone(),
+        allow: listener.allow.clone(),
+        deny: listener.deny.clone(),
+        overload: limits.overload,
+        per_peer: limits.max_connections_per_ip,
+        spares_loopback: limits.per_ip_spares_loopback,
+        door: door.clone(),
+        process: inner.process.clone(),
+        datagrams: listener.datagrams.clone(),
+        own: inner.own.clone(),
+    });
+    LiveListener { config: listener.clone(), built, door, rules, keys: keys(listener), generation }
+}
+
+/// Lets go of the sockets that the new configuration does not name, or that belong to a listener that
+/// starts again: their loops take what is queued, and end. `live.listeners` are still the old ones.
+fn drop_sockets(live: &mut Live, config: &Config) {
+    let staying = config.listeners.iter().filter(|listener| keeps_sockets(live, listener));
+    let wanted: Vec<Key> = staying.flat_map(keys).collect();
+    live.sockets.retain(|key, _| wanted.contains(key));
+}
+
+fn start(inner: &Inner, live: &mut Live, mut sockets: BTreeMap<Key, Vec<NewSocket>>, touched: &[String]) {
+    let Live { listeners, sockets: running, drain } = live;
+    for listener in listeners.values() {
+        let is_touched = touched.contains(&listener.config.name);
+        for key in &listener.keys {
+            if let Some(kept) = running.get(key).filter(|_| is_touched) {
+                for socket in kept {
+                    let site = site(inner, listener, drain, &socket.view, socket.inet);
+                    socket.running.rebind(Binding { rules: listener.rules.clone(), site });
+                    if let Err(error) = socket.running.tune(&listener.config.socket) {
+                        let name = &listener.config.name;
+                        tracing::warn!(target: "polygate::supervisor", listener = %name, %error, "cannot set socket options");
+                    }
+                }
+            }
+            let Some(new) = sockets.remove(key) else { continue };
+            let started = new.into_iter().map(|new| {
+                let site = site(inner, listener, drain, &new.view, new.inet);
+                let running = new.ready.start(Binding { rules: listener.rules.clone(), site });
+                LiveSocket { running, view: new.view, inet: new.inet }
+            });
+            running.insert(key.clone(), started.collect());
+        }
+    }
+}
+
+fn site(
+    inner: &Inner,
+    listener: &LiveListener,
+    drain: &tokio_util::sync::CancellationToken,
+    view: &super::EndpointView,
+    inet: Option<std::net::SocketAddr>,
+) -> Arc<Site> {
+    let ledger = inner.stats.open(&listener.config.name, view.transport);
+    for counter in listener.built.counters {
+        // Series that are known in advance are exported from the start.
+        ledger.counters(*counter);
+    }
+    let (address, any_address) = site_address(view, inet);
+    Arc::new(Site {
+        ledger,
+        handler: listener.built.kind,
+        generation: listener.generation,
+        timeouts: listener.config.timeouts,
+        address,
+        any_address,
+        drain: drain.clone(),
+        stats: inner.stats.clone(),
+    })
+}

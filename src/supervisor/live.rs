@@ -1,0 +1,133 @@
+//! What is live: listeners with their sockets. Owned by whoever holds the supervisor's lock.
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::view::{EndpointView, ListenerView, State};
+use crate::config::{Endpoint, Host, HostPort, Listener};
+use crate::handler::Built;
+use crate::listener::{Door, Rules, Running};
+
+/// What a socket is known by from one configuration to the next: its endpoint. Where the kernel chooses
+/// the port no two are the same, so those belong to their listener.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Key {
+    Fixed(Endpoint),
+    Chosen { listener: String, endpoint: Endpoint, nth: usize },
+}
+
+/// The keys of a listener's endpoints, in order.
+pub(super) fn keys(listener: &Listener) -> Vec<Key> {
+    let chosen = |e: &Endpoint| matches!(e, Endpoint::Tcp(at) | Endpoint::Udp(at) if at.port == 0);
+    let mut keys = Vec::with_capacity(listener.bind.len());
+    for (index, endpoint) in listener.bind.iter().enumerate() {
+        let endpoint = endpoint.clone();
+        keys.push(if chosen(&endpoint) {
+            let nth = listener.bind[..index].iter().filter(|e| **e == endpoint).count();
+            Key::Chosen { listener: listener.name.clone(), endpoint, nth }
+        } else {
+            Key::Fixed(endpoint)
+        });
+    }
+    keys
+}
+
+/// One socket with its loop.
+#[derive(Debug)]
+pub(super) struct LiveSocket {
+    pub(super) running: Running,
+    pub(super) view: EndpointView,
+    pub(super) inet: Option<SocketAddr>,
+}
+
+/// One listener.
+#[derive(Debug)]
+pub(super) struct LiveListener {
+    pub(super) config: Listener,
+    pub(super) built: Built,
+    pub(super) door: Arc<Door>,
+    pub(super) rules: Arc<Rules>,
+    pub(super) keys: Vec<Key>,
+    pub(super) generation: u64,
+}
+
+/// Everything that is live.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) listeners: BTreeMap<String, LiveListener>,
+    /// An endpoint may be several sockets: a name with several addresses, an inherited name.
+    pub(super) sockets: BTreeMap<Key, Vec<LiveSocket>>,
+    /// Every site that still may have conns; asked to drain at shutdown.
+    pub(super) drain: CancellationToken,
+}
+
+impl Live {
+    pub(super) fn new() -> Self {
+        Live { listeners: BTreeMap::new(), sockets: BTreeMap::new(), drain: CancellationToken::new() }
+    }
+
+    pub(super) fn sockets_of<'a>(&'a self, keys: &'a [Key]) -> impl Iterator<Item = &'a LiveSocket> {
+        keys.iter().filter_map(|key| self.sockets.get(key)).flatten()
+    }
+
+    /// A listener that should accept and has lost a loop is not up.
+    pub(super) fn state_of(&self, listener: &LiveListener) -> State {
+        if listener.door.stopped().is_cancelled() {
+            State::Stopped
+        } else if self.drain.is_cancelled() {
+            State::Draining
+        } else {
+            State::Running
+        }
+    }
+
+    pub(super) fn views(&self, order: &[Listener]) -> Vec<ListenerView> {
+        let view = |listener: &LiveListener| ListenerView {
+            config: listener.config.clone(),
+            state: self.state_of(listener),
+            endpoints: self.sockets_of(&listener.keys).map(|s| s.view.clone()).collect(),
+            generation: listener.generation,
+        };
+        order.iter().filter_map(|l| self.listeners.get(&l.name)).map(view).collect()
+    }
+
+    /// The addresses of the datagram endpoints, for the loop guard.
+    pub(super) fn own_datagram_addresses(&self) -> (HashSet<SocketAddr>, HashSet<String>) {
+        let datagrams = self.sockets.values().flatten().filter(|s| !s.view.transport.is_stream());
+        let mut inet = HashSet::new();
+        let mut unix = HashSet::new();
+        for socket in datagrams {
+            match socket.inet {
+                Some(at) => drop(inet.insert(at)),
+                None => drop(unix.insert(without_scheme(&socket.view.address).to_string())),
+            }
+        }
+        (inet, unix)
+    }
+}
+
+/// `127.0.0.1:7` of `tcp://127.0.0.1:7`.
+pub(super) fn without_scheme(address: &str) -> &str {
+    address.split_once("://").map_or(address, |(_, rest)| rest)
+}
+
+/// Whether two endpoints may not be bound at once although they are not equal: one of them is a wildcard,
+/// or a name whose addresses are not known yet.
+pub(super) fn may_overlap(a: &Endpoint, b: &Endpoint) -> bool {
+    let ((Endpoint::Tcp(one), Endpoint::Tcp(two)) | (Endpoint::Udp(one), Endpoint::Udp(two))) = (a, b) else {
+        return false;
+    };
+    let open = |at: &HostPort| match &at.host {
+        Host::Ip(ip) => ip.is_unspecified(),
+        Host::Name(_) => true,
+    };
+    one.port == two.port && one.port != 0 && (open(one) || open(two))
+}
+
+/// What the conns of a socket have in common.
+pub(super) fn site_address(view: &EndpointView, inet: Option<SocketAddr>) -> (String, bool) {
+    (without_scheme(&view.address).to_string(), inet.is_some_and(|at| at.ip().is_unspecified()))
+}
