@@ -8,8 +8,10 @@ use std::str::FromStr;
 use hyper::Uri;
 use polygate::config::{Config, Endpoint, Host, HostPort, LoadError, UnixAddress, load_file};
 
+use polygate::handlers::builtin;
+
 use super::exit::{Exit, Failure};
-use super::{Global, adapter, find};
+use super::{Global, find};
 
 /// The variable that names the admin API.
 const VARIABLE: &str = "POLYGATE_ADMIN";
@@ -37,7 +39,7 @@ pub(crate) fn locate(global: &Global) -> Result<AdminUrl, Failure> {
         Ok(file) => file,
         Err(_) => return Ok(AdminUrl::default()),
     };
-    let first = match load_file(&file, &*adapter::catalog()) {
+    let first = match load_file(&file, &builtin()) {
         Ok(loaded) => first_bind(&loaded.config),
         // A broken file must not keep anybody from the gateway that runs on the one before.
         Err(LoadError::Syntax(_, text) | LoadError::Invalid(_, text)) => guess(&text),

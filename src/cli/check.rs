@@ -3,12 +3,15 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use polygate::config::{Diagnostic, LoadError, Severity, load_file, render};
+use polygate::config::{Diagnostic, LoadError, load_file};
+use polygate::handlers::builtin;
+use polygate::supervisor::fit_limits;
 use serde_json::json;
 
 use super::exit::{Exit, Failure};
+use super::findings::{count, show};
 use super::table::plural;
-use super::{Global, adapter, find, run, terminal};
+use super::{Global, find, run, terminal};
 
 /// Options of `check`.
 #[derive(Debug, Args)]
@@ -29,10 +32,10 @@ enum Format {
 /// The findings are the command's result, so they go to standard output.
 pub(crate) fn run(global: &Global, options: &Options) -> Result<Exit, Failure> {
     let path = find::config(options.file.as_deref(), global.config.as_deref())?;
-    let (listeners, found, text) = match load_file(&path, &*adapter::catalog()) {
+    let (listeners, found, text) = match load_file(&path, &builtin()) {
         Ok(loaded) => {
             let mut found = loaded.warnings;
-            found.extend(adapter::fit_limits(&loaded.config, run::file_descriptors()));
+            found.extend(fit_limits(&loaded.config, run::file_descriptors()));
             (Some(loaded.config.listeners.len()), found, loaded.text)
         }
         Err(LoadError::Syntax(found, text) | LoadError::Invalid(found, text)) => (None, found, text),
@@ -41,7 +44,7 @@ pub(crate) fn run(global: &Global, options: &Options) -> Result<Exit, Failure> {
     terminal::print(&match options.format {
         Format::Json => format!("{}\n", json!({ "valid": listeners.is_some(), "diagnostics": found })),
         Format::Text => {
-            let findings = render(&found, &text, terminal::color_on_stdout());
+            let findings = show(&found, &text, terminal::color_on_stdout());
             format!("{findings}{}: {}\n", path.display(), verdict(listeners, &found))
         }
     })?;
@@ -57,19 +60,10 @@ fn verdict(listeners: Option<usize>, found: &[Diagnostic]) -> String {
     }
 }
 
-/// How many errors and warnings: `2 errors, 1 warning`.
-pub(crate) fn count(found: &[Diagnostic]) -> String {
-    let errors = found.iter().filter(|finding| finding.severity == Severity::Error).count();
-    let warnings = found.len() - errors;
-    match (errors, warnings) {
-        (_, 0) => plural(errors, "error"),
-        (0, _) => plural(warnings, "warning"),
-        _ => format!("{}, {}", plural(errors, "error"), plural(warnings, "warning")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use polygate::config::Severity;
+
     use super::*;
 
     fn finding(severity: Severity) -> Diagnostic {

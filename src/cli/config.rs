@@ -4,8 +4,13 @@ use clap::{Subcommand, ValueEnum};
 use hyper::Method;
 use polygate::config::{load_file, schema_text};
 
+use polygate::handlers::builtin;
+
 use super::exit::Failure;
-use super::{Global, adapter, client, find, terminal};
+use super::{Global, client, find, terminal};
+
+/// Every key, explained.
+const EXAMPLE: &str = include_str!("../../config/reference.toml");
 
 /// What to show.
 #[derive(Debug, Subcommand)]
@@ -33,8 +38,8 @@ pub(crate) enum Format {
 
 pub(crate) fn run(global: &Global, command: &Command) -> Result<(), Failure> {
     let text = match *command {
-        Command::Schema => schema_text(&*adapter::catalog()),
-        Command::Example => adapter::REFERENCE.to_owned(),
+        Command::Schema => schema_text(&builtin()),
+        Command::Example => EXAMPLE.to_owned(),
         Command::Show { running: false, output } => of_file(global, output)?,
         Command::Show { running: true, output } => running(global, output)?,
     };
@@ -43,7 +48,7 @@ pub(crate) fn run(global: &Global, command: &Command) -> Result<(), Failure> {
 
 fn of_file(global: &Global, format: Format) -> Result<String, Failure> {
     let path = find::config(None, global.config.as_deref())?;
-    let config = load_file(&path, &*adapter::catalog())?.config;
+    let config = load_file(&path, &builtin())?.config;
     Ok(match format {
         Format::Toml => config.to_toml(),
         Format::Json => format!("{:#}\n", config.to_json()),

@@ -6,10 +6,10 @@
 use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
-use polygate::config::{LoadError, render};
+use polygate::config::LoadError;
 use polygate::supervisor::ReloadError;
 
-use super::terminal;
+use super::{findings, terminal};
 
 /// An exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,8 +111,8 @@ impl From<LoadError> for Failure {
         match error {
             LoadError::Syntax(found, text) | LoadError::Invalid(found, text) => Failure {
                 exit,
-                report: render(&found, &text, terminal::color_on_stderr()),
-                message: format!("the configuration is invalid: {}", super::check::count(&found)),
+                report: findings::show(&found, &text, terminal::color_on_stderr()),
+                message: format!("the configuration is invalid: {}", findings::count(&found)),
             },
             unreadable @ LoadError::Unreadable(..) => Failure::new(exit, unreadable.to_string()),
         }

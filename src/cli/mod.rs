@@ -1,6 +1,5 @@
 //! The command line: what can be typed, and which file does it. One command, one file.
 
-mod adapter;
 mod admin;
 mod check;
 mod client;
@@ -8,6 +7,7 @@ mod config;
 mod connections;
 mod exit;
 mod find;
+mod findings;
 mod health;
 mod kill;
 mod listeners;
@@ -22,14 +22,17 @@ use std::sync::LazyLock;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use polygate::net::Inherited;
+use polygate::version;
+
 use admin::AdminUrl;
 use client::Client;
 use exit::{Exit, Failure};
 
 /// The version, with the revision when it is known.
-static VERSION: LazyLock<String> = LazyLock::new(|| match option_env!("POLYGATE_REVISION") {
-    Some(revision) => format!("{} ({revision})", env!("CARGO_PKG_VERSION")),
-    None => env!("CARGO_PKG_VERSION").to_owned(),
+static VERSION: LazyLock<String> = LazyLock::new(|| match version::REVISION {
+    "unknown" => version::VERSION.to_owned(),
+    revision => format!("{} ({revision})", version::VERSION),
 });
 
 const AFTER_HELP: &str = "\
@@ -106,6 +109,8 @@ enum Format {
 
 /// Does what the command line says.
 pub(crate) fn main() -> Exit {
+    // Before anything else: threads and children must not find the variables that this removes.
+    let inherited = Inherited::from_env();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -114,17 +119,19 @@ pub(crate) fn main() -> Exit {
             return usage(error.use_stderr(), std::env::args());
         }
     };
-    let outcome = dispatch(&cli.global, cli.command.unwrap_or(Command::Run { file: None }));
+    let outcome = dispatch(&cli.global, cli.command.unwrap_or(Command::Run { file: None }), inherited);
     outcome.unwrap_or_else(|failure| {
         failure.print();
         failure.exit
     })
 }
 
-fn dispatch(global: &Global, command: Command) -> Result<Exit, Failure> {
+fn dispatch(global: &Global, command: Command, inherited: Inherited) -> Result<Exit, Failure> {
     let done = |()| Exit::Ok;
     match command {
-        Command::Run { file } => run::run(&find::config(file.as_deref(), global.config.as_deref())?),
+        Command::Run { file } => {
+            run::run(&find::config(file.as_deref(), global.config.as_deref())?, inherited)
+        }
         Command::Check(options) => check::run(global, &options),
         Command::Config(command) => config::run(global, &command).map(done),
         Command::Reload(options) => reload::run(&client(global)?, options).map(done),

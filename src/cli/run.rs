@@ -7,18 +7,19 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use polygate::config::{LoadError, Plan, load_file, render};
+use polygate::config::load_file;
 use polygate::gateway::Gateway;
+use polygate::handlers::builtin;
+use polygate::net::Inherited;
 use polygate::stats::Trigger;
-use polygate::supervisor::{ReloadError, Report, Supervisor};
+use polygate::supervisor::{ReloadError, Supervisor};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::check::count;
 use super::exit::{Exit, Failure};
 use super::log::Log;
-use super::{adapter, terminal};
+use super::{findings, terminal};
 
 /// The signals that mean something to the gateway.
 struct Signals {
@@ -37,14 +38,14 @@ enum Request {
 }
 
 /// Runs the gateway until it is told to stop.
-pub(crate) fn run(path: &Path) -> Result<Exit, Failure> {
+pub(crate) fn run(path: &Path, inherited: Inherited) -> Result<Exit, Failure> {
     raise_file_descriptors();
-    let loaded = load_file(path, &*adapter::catalog())?;
+    let loaded = load_file(path, &builtin())?;
     let log = Log::start(&loaded.config.log);
     let runtime = control_runtime()?;
     let exit = runtime.block_on(async {
         let mut signals = Signals::take().map_err(|error| cannot("take signals", &error))?;
-        let start = start(path);
+        let start = start(path, inherited);
         let gateway = tokio::select! {
             gateway = start => gateway?,
             // Nothing is served yet, so nothing is drained.
@@ -53,9 +54,11 @@ pub(crate) fn run(path: &Path) -> Result<Exit, Failure> {
         log.count_in(gateway.supervisor().stats());
         let warnings = &gateway.supervisor().running().warnings;
         if log.is_for_people() {
-            terminal::complain(&render(warnings, &loaded.text, terminal::color_on_stderr()));
+            terminal::complain(&findings::show(warnings, &loaded.text, terminal::color_on_stderr()));
         }
-        warnings.iter().for_each(|warning| tracing::warn!(target: "polygate::config", "{warning}"));
+        for warning in warnings {
+            tracing::warn!(target: "polygate::config", "{}", findings::line(warning));
+        }
         announce(gateway.supervisor());
         serve(&gateway, &mut signals, &log).await;
         let exit = stop(&gateway, &mut signals).await;
@@ -68,8 +71,8 @@ pub(crate) fn run(path: &Path) -> Result<Exit, Failure> {
 }
 
 /// Binds everything. Names may take their time to resolve, so it is done beside the signals.
-async fn start(path: &Path) -> Result<Gateway, Failure> {
-    let builder = Gateway::from_file(path);
+async fn start(path: &Path, inherited: Inherited) -> Result<Gateway, Failure> {
+    let builder = Gateway::from_file(path).inherited(inherited);
     match tokio::task::spawn_blocking(|| builder.start()).await {
         Ok(gateway) => Ok(gateway?),
         Err(panic) => Err(Failure::new(Exit::Failure, panic.to_string())),
@@ -120,48 +123,9 @@ async fn serve(gateway: &Gateway, signals: &mut Signals, log: &Log) {
     }
 }
 
-/// Reloads on a signal; whatever comes of it goes to the log only.
+/// Reloads on a signal; the supervisor logs whatever comes of it.
 async fn reload(supervisor: Supervisor) {
-    match supervisor.reload(Trigger::Signal, false).await {
-        Ok(report) => log_report(&report),
-        Err(error) => log_failure(&error),
-    }
-}
-
-fn log_report(report: &Report) {
-    for warning in &report.warnings {
-        tracing::warn!(target: "polygate::reload", "{warning}");
-    }
-    let generation = report.generation;
-    tracing::info!(target: "polygate::reload", generation, "reloaded: {}", summary(&report.plan));
-}
-
-fn log_failure(error: &ReloadError) {
-    let why = match error {
-        ReloadError::Load(LoadError::Syntax(found, _) | LoadError::Invalid(found, _)) => {
-            for finding in found {
-                tracing::error!(target: "polygate::reload", "{finding}");
-            }
-            format!("the configuration is invalid: {}", count(found))
-        }
-        other => other.to_string(),
-    };
-    tracing::error!(target: "polygate::reload", "not reloaded, what ran before runs on: {why}");
-}
-
-/// What a reload changed, in one line.
-fn summary(plan: &Plan) -> String {
-    let changed: Vec<String> = plan.changed.iter().map(|listener| listener.name.clone()).collect();
-    let parts = [
-        ("added", &plan.added),
-        ("removed", &plan.removed),
-        ("changed", &changed),
-        ("settings", &plan.settings),
-        ("after a restart", &plan.restart_required),
-    ];
-    let parts = parts.iter().filter(|(_, names)| !names.is_empty());
-    let parts: Vec<String> = parts.map(|(what, names)| format!("{what} {}", names.join(", "))).collect();
-    if parts.is_empty() { "nothing to do".into() } else { parts.join("; ") }
+    let _ = supervisor.reload(Trigger::Signal, false).await;
 }
 
 /// Drains; a second signal ends that at once.
@@ -234,22 +198,5 @@ impl Signals {
             _ = self.interrupt.recv() => Request::Stop("SIGINT"),
             _ = self.hangup.recv() => Request::Reload,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use polygate::config::Changed;
-
-    use super::*;
-
-    #[test]
-    fn a_plan_is_summed_up_in_a_line() {
-        let mut plan = Plan::default();
-        assert_eq!(summary(&plan), "nothing to do");
-        plan.added = vec!["a".into(), "b".into()];
-        plan.changed = vec![Changed { name: "c".into(), what: vec!["bind".into()] }];
-        plan.settings = vec!["log.level".into()];
-        assert_eq!(summary(&plan), "added a, b; changed c; settings log.level");
     }
 }
