@@ -2,6 +2,8 @@
 //!
 //! `cargo run --example own_handler`, then `printf hello | nc -N 127.0.0.1 PORT` with the port that it prints.
 
+#![expect(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+
 use std::io;
 
 use polygate::config::Transports;

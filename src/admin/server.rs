@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use super::extract::Client;
-use super::stall::Unstalled;
+use super::timed::Timed;
 use crate::net::{AdminSocket, Bound, Socket, Stream};
 use crate::stats::Peer;
 use crate::supervisor::Supervisor;
@@ -169,7 +169,7 @@ impl Server {
                 Ok::<_, Infallible>(routes.oneshot(request).await.unwrap_or_else(|never| match never {}))
             }
         });
-        let io = TokioIo::new(Unstalled::new(stream, self.deadlines.stall));
+        let io = TokioIo::new(Timed::new(stream, self.deadlines.stall, stop.clone()));
         let mut conn = pin!(
             http1::Builder::new()
                 .timer(TokioTimer::new())

@@ -57,7 +57,7 @@ fn none() -> Failure {
     let places = PLACES.map(|place| format!("  {place}: not there\n")).concat();
     Failure {
         exit: Exit::Config,
-        report: format!("  ${VARIABLE}: not set\n{places}"),
+        report: format!("looked for a configuration in\n  ${VARIABLE}: not set\n{places}"),
         message: "no configuration found; name one with --config FILE, or start from what \
                   `polygate config example` prints"
             .into(),

@@ -39,7 +39,7 @@ pub struct Rules {
     /// Networks that may not.
     pub deny: Vec<IpNet>,
     /// What happens over a limit.
-    pub overload: Option<Overload>,
+    pub overload: Overload,
     /// Conns at once from one peer.
     pub per_peer: usize,
     /// Whether loopback peers may have more.

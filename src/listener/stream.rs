@@ -55,8 +55,8 @@ async fn accept_all(listening: &Listening, binding: &Binding, backoff: &mut Back
         readable(listening).await;
         // Only with a connection waiting is a place taken, so that an endpoint where nobody comes holds none.
         let permit = match rules.overload {
-            None | Some(Overload::Defer) => Some(Permit::take(&rules.door.gate, &rules.process).await),
-            Some(Overload::Refuse | Overload::Reset) => None,
+            Overload::Defer => Some(Permit::take(&rules.door.gate, &rules.process).await),
+            Overload::Refuse | Overload::Reset => None,
         };
         match accept(listening) {
             Ok(Some((stream, peer))) => {
@@ -180,7 +180,7 @@ fn examine(rules: &Rules, peer: &Peer, permit: Option<Permit>) -> Result<Permit,
 /// Closes a connection that no handler gets: with the handler's word where it has one, or by a reset.
 fn turn_away(binding: &Binding, stream: Stream, reason: RejectReason) {
     binding.site.ledger.reject(reason);
-    if binding.rules.overload == Some(Overload::Reset) {
+    if binding.rules.overload == Overload::Reset {
         return stream.reset_on_close();
     }
     if let Some(word) = (binding.rules.built.refusal)(reason) {

@@ -7,6 +7,7 @@
 mod commit;
 mod fit;
 mod live;
+mod log;
 mod prepare;
 mod view;
 
@@ -104,30 +105,12 @@ impl Supervisor {
         }
         let result = self.take_over(|inner| inner.load().map_err(ReloadError::Load), dry_run).await;
         match &result {
-            Ok(report) => tracing::info!(
-                target: "polygate::supervisor",
-                trigger = trigger.as_str(),
-                dry_run,
-                generation = report.generation,
-                added = report.plan.added.len(),
-                removed = report.plan.removed.len(),
-                changed = report.plan.changed.len(),
-                unchanged = report.plan.unchanged.len(),
-                duration_seconds = report.duration.as_secs_f64(),
-                "configuration reloaded"
-            ),
+            Ok(report) => log::reloaded(trigger, report),
             Err(error) => {
                 if !dry_run {
                     control.reload_failed(trigger, error.stage());
                 }
-                tracing::error!(
-                    target: "polygate::supervisor",
-                    trigger = trigger.as_str(),
-                    dry_run,
-                    stage = error.stage().as_str(),
-                    %error,
-                    "configuration not reloaded, the old one runs on"
-                );
+                log::not_reloaded(trigger, dry_run, error);
             }
         }
         result
