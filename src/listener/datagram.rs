@@ -14,7 +14,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
 use super::rate::SourceRates;
-use super::{Binding, Listening};
+use super::{Binding, Listening, Look};
 use crate::config;
 use crate::net::udp::{self, BATCH, Batch, SLOT, Source};
 use crate::net::{Answer, Packet};
@@ -25,6 +25,10 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// How long an answer may wait for the send buffer.
 const SEND_WAIT: Duration = Duration::from_millis(100);
+
+/// How many batches a loop that ends takes at most: more than a receive buffer holds. What comes faster than it
+/// is answered must not keep the loop.
+const LAST_BATCHES: usize = 1024;
 
 /// Receives from a UDP socket until the binding is let go or the listener stops.
 pub(super) async fn run_udp(listening: Arc<Listening>, mut binding: watch::Receiver<Arc<Binding>>) {
@@ -39,7 +43,7 @@ pub(super) async fn run_udp(listening: Arc<Listening>, mut binding: watch::Recei
                     return state.take_what_is_queued(&current);
                 }
             }
-            () = current.rules.door.stopped().cancelled() => return,
+            () = current.rules.door.stopped().cancelled() => return state.send_last(&current),
             never = state.receive_all(&current) => match never {},
         }
     }
@@ -55,11 +59,20 @@ struct UdpLoop<'a> {
     next: usize,
     /// An answer of that length stands in the slot before `next` and waits for the send buffer.
     waiting: Option<usize>,
+    look: Look,
 }
 
 impl<'a> UdpLoop<'a> {
     fn new(socket: &'a AsyncFd<std::net::UdpSocket>) -> Self {
-        UdpLoop { socket, batch: Batch::new(), rates: SourceRates::new(), held: 0, next: 0, waiting: None }
+        UdpLoop {
+            socket,
+            batch: Batch::new(),
+            rates: SourceRates::new(),
+            held: 0,
+            next: 0,
+            waiting: None,
+            look: Look::WhenReady,
+        }
     }
 
     async fn receive_all(&mut self, binding: &Binding) -> Infallible {
@@ -82,7 +95,8 @@ impl<'a> UdpLoop<'a> {
     fn receive(&mut self, binding: &Binding) -> io::Result<()> {
         let limit = usize::try_from(binding.rules.datagrams.max_size.bytes()).unwrap_or(SLOT);
         let batch = &mut self.batch;
-        let held = self.socket.try_io(Interest::READABLE, |s| batch.receive(s.as_raw_fd(), limit))?;
+        let receive = |s: &std::net::UdpSocket| batch.receive(s.as_raw_fd(), limit);
+        let held = self.look.attempt(self.socket, Interest::READABLE, receive)?;
         binding.site.ledger.datagrams.observe_batch(held);
         (self.held, self.next) = (held, 0);
         Ok(())
@@ -91,12 +105,9 @@ impl<'a> UdpLoop<'a> {
     async fn answer_held(&mut self, binding: &Binding) {
         let now = Instant::now();
         loop {
-            if let Some(len) = self.waiting {
+            if self.waiting.is_some() {
                 let _ = tokio::time::timeout(SEND_WAIT, self.socket.writable()).await;
-                self.waiting = None;
-                if self.send(binding, len).is_err() {
-                    binding.site.ledger.datagrams.drop_one(DatagramDrop::SendError);
-                }
+                self.send_waiting(binding);
             }
             if self.next == self.held {
                 return;
@@ -127,18 +138,32 @@ impl<'a> UdpLoop<'a> {
         let (received, slot) = self.batch.get(self.next - 1);
         let bytes = &slot[..len];
         let send = |s: &std::net::UdpSocket| udp::send(s.as_raw_fd(), bytes, received.peer, received.source);
-        self.socket.try_io(Interest::WRITABLE, send)?;
+        self.look.attempt(self.socket, Interest::WRITABLE, send)?;
         sent(binding, len);
         Ok(())
+    }
+
+    fn send_waiting(&mut self, binding: &Binding) {
+        let Some(len) = self.waiting.take() else { return };
+        if self.send(binding, len).is_err() {
+            binding.site.ledger.datagrams.drop_one(DatagramDrop::SendError);
+        }
+    }
+
+    fn send_last(&mut self, binding: &Binding) {
+        self.look = Look::Now;
+        self.send_waiting(binding);
     }
 
     /// Answers what the kernel has queued already.
     fn take_what_is_queued(&mut self, binding: &Binding) {
         let now = Instant::now();
-        loop {
+        self.send_last(binding);
+        for _ in 0..LAST_BATCHES {
             while self.next < self.held {
                 self.next += 1;
                 self.answer_one(binding, now);
+                self.send_waiting(binding);
             }
             if self.receive(binding).is_err() {
                 return;
@@ -150,14 +175,16 @@ impl<'a> UdpLoop<'a> {
 /// Receives from a Unix datagram socket until the binding is let go or the listener stops.
 pub(super) async fn run_unixgram(listening: Arc<Listening>, mut binding: watch::Receiver<Arc<Binding>>) {
     let Listening::Unixgram(socket, _) = &*listening else { return };
-    let mut state = UnixgramLoop { socket, slot: vec![0; SLOT], rates: SourceRates::new() };
+    let (slot, rates, look) = (vec![0; SLOT], SourceRates::new(), Look::WhenReady);
+    let mut state = UnixgramLoop { socket, slot, rates, look };
     loop {
         let current = binding.borrow_and_update().clone();
         tokio::select! {
             biased;
             changed = binding.changed() => {
                 if changed.is_err() {
-                    while state.some(&current).is_ok() {}
+                    state.look = Look::Now;
+                    let _ = (0..LAST_BATCHES).try_for_each(|_| state.some(&current));
                     return;
                 }
             }
@@ -171,6 +198,7 @@ struct UnixgramLoop<'a> {
     socket: &'a AsyncFd<std::os::unix::net::UnixDatagram>,
     slot: Vec<u8>,
     rates: SourceRates,
+    look: Look,
 }
 
 impl UnixgramLoop<'_> {
@@ -208,7 +236,7 @@ impl UnixgramLoop<'_> {
         let limit = usize::try_from(binding.rules.datagrams.max_size.bytes()).unwrap_or(SLOT).min(SLOT);
         let room = &mut self.slot[..limit];
         // With MSG_TRUNC the length is the datagram's own, not what fitted (recv(2)).
-        let (_, len, from) = self.socket.try_io(Interest::READABLE, |s| {
+        let (_, len, from) = self.look.attempt(self.socket, Interest::READABLE, |s| {
             let (filled, len, from) = rustix::net::recvfrom(s, &mut *room, RecvFlags::TRUNC)?;
             Ok((filled, len, from))
         })?;

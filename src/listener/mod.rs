@@ -21,6 +21,7 @@ use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::sync::{Arc, Weak};
 
 use ipnet::IpNet;
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
@@ -101,6 +102,28 @@ impl Listening {
             Listening::Unix(..) => Transport::Unix,
             Listening::Udp(_) => Transport::Udp,
             Listening::Unixgram(..) => Transport::Unixgram,
+        }
+    }
+}
+
+/// Whether the kernel is asked only where the reactor has heard that a socket is ready, which it does a moment
+/// later, or whatever the reactor knows: what is queued when a loop ends must not be missed.
+#[derive(Debug, Clone, Copy)]
+enum Look {
+    WhenReady,
+    Now,
+}
+
+impl Look {
+    fn attempt<S: AsRawFd, T>(
+        self,
+        socket: &AsyncFd<S>,
+        interest: Interest,
+        call: impl FnOnce(&S) -> io::Result<T>,
+    ) -> io::Result<T> {
+        match self {
+            Look::WhenReady => socket.try_io(interest, call),
+            Look::Now => call(socket.get_ref()),
         }
     }
 }

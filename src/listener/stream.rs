@@ -3,18 +3,19 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpStream as StdTcpStream};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use rustix::net::{SocketFlags, acceptfrom_with};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
 
-use super::{Binding, Listening, Rules};
+use super::{Binding, Listening, Look, Rules};
 use crate::config::Overload;
 use crate::net::{Conn, PeerKey, Permit, Stream};
 use crate::stats::{AcceptError, Meter, Peer, Phase, RejectReason};
@@ -58,7 +59,7 @@ async fn accept_all(listening: &Listening, binding: &Binding, backoff: &mut Back
             Overload::Defer => Some(Permit::take(&rules.door.gate, &rules.process).await),
             Overload::Refuse | Overload::Reset => None,
         };
-        match accept(listening) {
+        match accept(listening, Look::WhenReady) {
             Ok(Some((stream, peer))) => {
                 backoff.reset();
                 admit(binding, stream, peer, permit);
@@ -76,7 +77,7 @@ async fn accept_all(listening: &Listening, binding: &Binding, backoff: &mut Back
 
 /// Takes the connections that the kernel has completed already: closing the socket would reset them.
 fn take_what_is_queued(listening: &Listening, binding: &Binding) {
-    while let Ok(Some((stream, peer))) = accept(listening) {
+    while let Ok(Some((stream, peer))) = accept(listening, Look::Now) {
         let permit = Permit::try_take(&binding.rules.door.gate, &binding.rules.process);
         match permit {
             Some(permit) => admit(binding, stream, peer, Some(permit)),
@@ -95,16 +96,16 @@ async fn readable(listening: &Listening) {
 }
 
 /// Accepts one if one is there.
-fn accept(listening: &Listening) -> io::Result<Option<(Stream, Peer)>> {
+fn accept(listening: &Listening, look: Look) -> io::Result<Option<(Stream, Peer)>> {
     match listening {
         Listening::Tcp(socket) => {
-            let Some((fd, peer)) = accept_on(socket)? else { return Ok(None) };
+            let Some((fd, peer)) = accept_on(socket, look)? else { return Ok(None) };
             let peer = peer.and_then(|any| SocketAddr::try_from(any).ok());
             let peer = peer.map_or(Peer::Unnamed, Peer::Inet);
             Ok(Some((Stream::Tcp(TcpStream::from_std(StdTcpStream::from(fd))?), peer)))
         }
         Listening::Unix(socket, _) => {
-            let Some((fd, _)) = accept_on(socket)? else { return Ok(None) };
+            let Some((fd, _)) = accept_on(socket, look)? else { return Ok(None) };
             let stream = UnixStream::from_std(StdUnixStream::from(fd))?;
             let peer = Stream::unix_peer(&stream);
             Ok(Some((Stream::Unix(stream), peer)))
@@ -115,10 +116,9 @@ fn accept(listening: &Listening) -> io::Result<Option<(Stream, Peer)>> {
 
 type Accepted = (OwnedFd, Option<rustix::net::SocketAddrAny>);
 
-fn accept_on<S: AsFd + std::os::fd::AsRawFd>(socket: &AsyncFd<S>) -> io::Result<Option<Accepted>> {
+fn accept_on<S: AsFd + AsRawFd>(socket: &AsyncFd<S>, look: Look) -> io::Result<Option<Accepted>> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let accepted = socket.try_io(tokio::io::Interest::READABLE, |s| Ok(acceptfrom_with(s, flags)?));
-    match accepted {
+    match look.attempt(socket, Interest::READABLE, |s| Ok(acceptfrom_with(s, flags)?)) {
         Ok(accepted) => Ok(Some(accepted)),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
         Err(error) => Err(error),
