@@ -35,10 +35,10 @@ fn all_addresses_and_loopback_of_one_port_are_swapped_by_one_reload() {
 #[test]
 fn after_such_a_swap_nobody_else_may_take_the_port() {
     let port = free_port();
-    let text = |host: &str| format!("[listeners.l]\nbind = 'tcp://{host}:{port}'\nhandler = 'echo'");
+    let text = |host: &str| format!("[listeners.l]\nbind = 'udp://{host}:{port}'\nhandler = 'echo'");
     let gate = Gate::start(&text("127.0.0.1"));
     gate.reload(&text("0.0.0.0"));
-    let thief = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let thief = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).unwrap();
     thief.set_reuse_port(true).unwrap();
     let at = std::net::SocketAddr::from(([0, 0, 0, 0], port));
     assert!(thief.bind(&at.into()).is_err());
