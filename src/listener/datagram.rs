@@ -14,7 +14,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
 use super::rate::SourceRates;
-use super::{Binding, Listening, Look};
+use super::{Binding, Listening};
 use crate::config;
 use crate::net::udp::{self, BATCH, Batch, SLOT, Source};
 use crate::net::{Answer, Packet};
@@ -43,10 +43,18 @@ pub(super) async fn run_udp(listening: Arc<Listening>, mut binding: watch::Recei
                     return state.take_what_is_queued(&current);
                 }
             }
-            () = current.rules.door.stopped().cancelled() => return state.send_last(&current),
+            () = current.rules.door.stopped().cancelled() => return state.send_waiting(&current),
             never = state.receive_all(&current) => match never {},
         }
     }
+}
+
+/// Whether a call is made only when the reactor has told that it may succeed, or at any rate: when a loop
+/// ends, the reactor may not have told yet of the last ones.
+#[derive(Clone, Copy)]
+enum Ask {
+    Reactor,
+    Kernel,
 }
 
 /// A loop that may be left at any await and entered again, with another binding, without losing a datagram.
@@ -59,27 +67,18 @@ struct UdpLoop<'a> {
     next: usize,
     /// An answer of that length stands in the slot before `next` and waits for the send buffer.
     waiting: Option<usize>,
-    look: Look,
 }
 
 impl<'a> UdpLoop<'a> {
     fn new(socket: &'a AsyncFd<std::net::UdpSocket>) -> Self {
-        UdpLoop {
-            socket,
-            batch: Batch::new(),
-            rates: SourceRates::new(),
-            held: 0,
-            next: 0,
-            waiting: None,
-            look: Look::WhenReady,
-        }
+        UdpLoop { socket, batch: Batch::new(), rates: SourceRates::new(), held: 0, next: 0, waiting: None }
     }
 
     async fn receive_all(&mut self, binding: &Binding) -> Infallible {
         loop {
             self.answer_held(binding).await;
-            match self.receive(binding) {
-                Ok(_) => tokio::task::consume_budget().await,
+            match self.receive(binding, Ask::Reactor) {
+                Ok(()) => tokio::task::consume_budget().await,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     drop(self.socket.readable().await.map(|mut guard| guard.retain_ready()));
                 }
@@ -92,11 +91,15 @@ impl<'a> UdpLoop<'a> {
         }
     }
 
-    fn receive(&mut self, binding: &Binding) -> io::Result<()> {
+    fn receive(&mut self, binding: &Binding, ask: Ask) -> io::Result<()> {
         let limit = usize::try_from(binding.rules.datagrams.max_size.bytes()).unwrap_or(SLOT);
         let batch = &mut self.batch;
-        let receive = |s: &std::net::UdpSocket| batch.receive(s.as_raw_fd(), limit);
-        let held = self.look.attempt(self.socket, Interest::READABLE, receive)?;
+        let held = match ask {
+            Ask::Reactor => {
+                self.socket.try_io(Interest::READABLE, |s| batch.receive(s.as_raw_fd(), limit))?
+            }
+            Ask::Kernel => batch.receive(self.socket.as_raw_fd(), limit)?,
+        };
         binding.site.ledger.datagrams.observe_batch(held);
         (self.held, self.next) = (held, 0);
         Ok(())
@@ -127,45 +130,44 @@ impl<'a> UdpLoop<'a> {
             truncated: received.truncated,
         };
         let Some(len) = answer(binding, &mut self.rates, &incoming, slot, now) else { return };
-        match self.send(binding, len) {
+        match self.send(binding, len, Ask::Reactor) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.waiting = Some(len),
             Err(error) => binding.site.ledger.datagrams.drop_one(send_failure(&error)),
         }
     }
 
-    fn send(&mut self, binding: &Binding, len: usize) -> io::Result<()> {
-        let (received, slot) = self.batch.get(self.next - 1);
-        let bytes = &slot[..len];
-        let send = |s: &std::net::UdpSocket| udp::send(s.as_raw_fd(), bytes, received.peer, received.source);
-        self.look.attempt(self.socket, Interest::WRITABLE, send)?;
-        sent(binding, len);
-        Ok(())
-    }
-
+    /// Sends an answer that waited, or gives it up.
     fn send_waiting(&mut self, binding: &Binding) {
         let Some(len) = self.waiting.take() else { return };
-        if self.send(binding, len).is_err() {
-            binding.site.ledger.datagrams.drop_one(DatagramDrop::SendError);
+        if let Err(error) = self.send(binding, len, Ask::Kernel) {
+            binding.site.ledger.datagrams.drop_one(send_failure(&error));
         }
     }
 
-    fn send_last(&mut self, binding: &Binding) {
-        self.look = Look::Now;
-        self.send_waiting(binding);
+    fn send(&mut self, binding: &Binding, len: usize, ask: Ask) -> io::Result<()> {
+        let (received, slot) = self.batch.get(self.next - 1);
+        let bytes = &slot[..len];
+        let send = |s: &std::net::UdpSocket| udp::send(s.as_raw_fd(), bytes, received.peer, received.source);
+        match ask {
+            Ask::Reactor => self.socket.try_io(Interest::WRITABLE, send)?,
+            Ask::Kernel => send(self.socket.get_ref())?,
+        }
+        sent(binding, len);
+        Ok(())
     }
 
     /// Answers what the kernel has queued already.
     fn take_what_is_queued(&mut self, binding: &Binding) {
         let now = Instant::now();
-        self.send_last(binding);
+        self.send_waiting(binding);
         for _ in 0..LAST_BATCHES {
             while self.next < self.held {
                 self.next += 1;
                 self.answer_one(binding, now);
                 self.send_waiting(binding);
             }
-            if self.receive(binding).is_err() {
+            if self.receive(binding, Ask::Kernel).is_err() {
                 return;
             }
         }
@@ -175,16 +177,14 @@ impl<'a> UdpLoop<'a> {
 /// Receives from a Unix datagram socket until the binding is let go or the listener stops.
 pub(super) async fn run_unixgram(listening: Arc<Listening>, mut binding: watch::Receiver<Arc<Binding>>) {
     let Listening::Unixgram(socket, _) = &*listening else { return };
-    let (slot, rates, look) = (vec![0; SLOT], SourceRates::new(), Look::WhenReady);
-    let mut state = UnixgramLoop { socket, slot, rates, look };
+    let mut state = UnixgramLoop { socket, slot: vec![0; SLOT], rates: SourceRates::new() };
     loop {
         let current = binding.borrow_and_update().clone();
         tokio::select! {
             biased;
             changed = binding.changed() => {
                 if changed.is_err() {
-                    state.look = Look::Now;
-                    let _ = (0..LAST_BATCHES).try_for_each(|_| state.some(&current));
+                    let _ = (0..LAST_BATCHES).try_for_each(|_| state.some(&current, Ask::Kernel));
                     return;
                 }
             }
@@ -198,13 +198,12 @@ struct UnixgramLoop<'a> {
     socket: &'a AsyncFd<std::os::unix::net::UnixDatagram>,
     slot: Vec<u8>,
     rates: SourceRates,
-    look: Look,
 }
 
 impl UnixgramLoop<'_> {
     async fn receive_all(&mut self, binding: &Binding) -> Infallible {
         loop {
-            match self.some(binding) {
+            match self.some(binding, Ask::Reactor) {
                 Ok(()) => tokio::task::consume_budget().await,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     drop(self.socket.readable().await.map(|mut guard| guard.retain_ready()));
@@ -215,13 +214,13 @@ impl UnixgramLoop<'_> {
     }
 
     /// Receives and answers up to a batch. An error means that nothing more is there.
-    fn some(&mut self, binding: &Binding) -> io::Result<()> {
+    fn some(&mut self, binding: &Binding, ask: Ask) -> io::Result<()> {
         let mut count = 0;
         let end = loop {
             if count == BATCH {
                 break Ok(());
             }
-            match self.one(binding) {
+            match self.one(binding, ask) {
                 Ok(()) => count += 1,
                 Err(error) => break Err(error),
             }
@@ -232,14 +231,18 @@ impl UnixgramLoop<'_> {
         end
     }
 
-    fn one(&mut self, binding: &Binding) -> io::Result<()> {
+    fn one(&mut self, binding: &Binding, ask: Ask) -> io::Result<()> {
         let limit = usize::try_from(binding.rules.datagrams.max_size.bytes()).unwrap_or(SLOT).min(SLOT);
         let room = &mut self.slot[..limit];
         // With MSG_TRUNC the length is the datagram's own, not what fitted (recv(2)).
-        let (_, len, from) = self.look.attempt(self.socket, Interest::READABLE, |s| {
-            let (filled, len, from) = rustix::net::recvfrom(s, &mut *room, RecvFlags::TRUNC)?;
-            Ok((filled, len, from))
-        })?;
+        let mut receive = |s: &std::os::unix::net::UnixDatagram| {
+            let (_, len, from) = rustix::net::recvfrom(s, &mut *room, RecvFlags::TRUNC)?;
+            Ok((len, from))
+        };
+        let (len, from) = match ask {
+            Ask::Reactor => self.socket.try_io(Interest::READABLE, receive)?,
+            Ask::Kernel => receive(self.socket.get_ref())?,
+        };
         let from = from.and_then(|any| SocketAddrUnix::try_from(any).ok()).filter(|at| !at.is_unnamed());
         let incoming = Incoming {
             peer: from.as_ref().map_or(Peer::Unnamed, |at| Peer::UnixAddress(name(at).into())),

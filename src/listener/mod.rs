@@ -21,7 +21,6 @@ use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::sync::{Arc, Weak};
 
 use ipnet::IpNet;
-use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
@@ -106,28 +105,6 @@ impl Listening {
     }
 }
 
-/// Whether the kernel is asked only where the reactor has heard that a socket is ready, which it does a moment
-/// later, or whatever the reactor knows: what is queued when a loop ends must not be missed.
-#[derive(Debug, Clone, Copy)]
-enum Look {
-    WhenReady,
-    Now,
-}
-
-impl Look {
-    fn attempt<S: AsRawFd, T>(
-        self,
-        socket: &AsyncFd<S>,
-        interest: Interest,
-        call: impl FnOnce(&S) -> io::Result<T>,
-    ) -> io::Result<T> {
-        match self {
-            Look::WhenReady => socket.try_io(interest, call),
-            Look::Now => call(socket.get_ref()),
-        }
-    }
-}
-
 /// Registers a socket with the reactor.
 #[expect(
     deprecated,
@@ -177,15 +154,26 @@ pub struct Running {
     binding: watch::Sender<Arc<Binding>>,
 }
 
+/// Tells whether a loop still runs, without keeping it.
+#[derive(Debug, Clone)]
+pub struct LoopWatch(Weak<Listening>);
+
+impl LoopWatch {
+    /// Whether it does.
+    pub fn is_up(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+}
+
 impl Running {
     /// Replaces what the loop works by. What was accepted keeps what it was accepted by.
     pub fn rebind(&self, binding: Binding) {
         self.binding.send_replace(Arc::new(binding));
     }
 
-    /// Whether the loop still runs.
-    pub fn is_up(&self) -> bool {
-        !self.binding.is_closed()
+    /// Watches the loop.
+    pub fn watch(&self) -> LoopWatch {
+        LoopWatch(self.socket.clone())
     }
 
     /// Applies socket options that may change while a socket is open.
