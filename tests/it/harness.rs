@@ -110,7 +110,9 @@ impl Gate {
 
     /// Waits until every listener has had its `accept_total`.
     pub(crate) fn stopped(&self) {
-        self.runtime.block_on(async { tokio::time::timeout(DEADLINE, self.gateway().stopped()).await }).unwrap();
+        self.runtime
+            .block_on(async { tokio::time::timeout(DEADLINE, self.gateway().stopped()).await })
+            .unwrap();
     }
 
     /// Every address of a listener, as bound, in the order of the configuration.
@@ -229,7 +231,7 @@ pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < DEADLINE, "not within {DEADLINE:?}: {what}");
-        std::thread::sleep(POLL);
+        pause();
     }
 }
 
@@ -238,8 +240,13 @@ pub(crate) fn during(time: Duration, mut action: impl FnMut()) {
     let start = Instant::now();
     while start.elapsed() < time {
         action();
-        std::thread::sleep(POLL);
+        pause();
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test's thread is no runtime's, and tests wait only here")]
+fn pause() {
+    std::thread::sleep(POLL);
 }
 
 /// A name that no other test has.

@@ -34,7 +34,9 @@ fn a_handler_is_swapped_in_place_while_an_open_conn_keeps_its_own() {
 fn options_are_swapped_in_place_for_datagrams_too() {
     let text = |prefix| {
         let socket = "['udp://127.0.0.1:0', 'unixgram://l.dgram']";
-        format!("[listeners.l]\nbind = {socket}\nhandler = 'h'\n[handlers.h]\ntype = 'echo'\nprefix = '{prefix}'")
+        format!(
+            "[listeners.l]\nbind = {socket}\nhandler = 'h'\n[handlers.h]\ntype = 'echo'\nprefix = '{prefix}'"
+        )
     };
     let gate = Gate::start(&text("a:"));
     let clients: Vec<_> = gate.addresses("l").iter().map(|at| Datagrams::to(at)).collect();
@@ -52,7 +54,10 @@ fn a_listener_that_is_renamed_keeps_its_socket() {
     old.ask("hi", "hi");
     let inode = gate.supervisor().listeners()[0].endpoints[0].inode;
     let report = gate.reload(&listener("after", &bind, "echo", ""));
-    assert_eq!((&report.plan.added[..], &report.plan.removed[..]), (&["after".into()][..], &["before".into()][..]));
+    assert_eq!(
+        (&report.plan.added[..], &report.plan.removed[..]),
+        (&["after".into()][..], &["before".into()][..])
+    );
     assert_eq!(gate.supervisor().listeners()[0].endpoints[0].inode, inode, "another socket");
     gate.connect("after").ask("hi", "hi");
     old.ask("still here", "still here");
@@ -154,9 +159,8 @@ static HELD: (Mutex<Option<bool>>, Condvar) = (Mutex::new(None), Condvar::new())
 fn what_is_queued_for_a_removed_listener_is_served() {
     let kept = format!("runtime.workers = 1\n{}", listener("h", "tcp://127.0.0.1:0", "holds", ""));
     let leaving = ["tcp://127.0.0.1:0", "unix://l.sock", "udp://127.0.0.1:0", "unixgram://l.dgram"];
-    let leaving: String = (leaving.iter().enumerate())
-        .map(|(n, bind)| listener(&format!("l{n}"), bind, "echo", ""))
-        .collect();
+    let leaving: String =
+        (leaving.iter().enumerate()).map(|(n, bind)| listener(&format!("l{n}"), bind, "echo", "")).collect();
     let gate = Gate::start_with(handlers::builtin().stream::<Holds>(), &(kept.clone() + &leaving));
     let mut holder = gate.connect("h");
     holder.say("hold");

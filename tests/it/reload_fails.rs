@@ -62,7 +62,8 @@ fn a_wrong_configuration_changes_nothing() {
 
 #[test]
 fn a_handler_that_cannot_be_built_changes_nothing() {
-    let text = format!("admin.bind = 'off'\n{GOOD}[listeners.b]\nbind = 'tcp://127.0.0.1:0'\nhandler = 'broken'");
+    let text =
+        format!("admin.bind = 'off'\n{GOOD}[listeners.b]\nbind = 'tcp://127.0.0.1:0'\nhandler = 'broken'");
     fails(Stage::Build, "listener b: cannot build handler broken: as the test asked", write(&text));
 }
 

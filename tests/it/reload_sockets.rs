@@ -48,7 +48,9 @@ fn after_such_a_swap_nobody_else_may_take_the_port() {
 fn a_swap_that_fails_leaves_the_old_socket_as_it_was() {
     let port = free_port();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let text = |host: &str| format!("[listeners.l]\nbind = ['udp://{host}:{port}', 'tcp://{host}:{port}']\nhandler = 'echo'\n");
+    let text = |host: &str| {
+        format!("[listeners.l]\nbind = ['udp://{host}:{port}', 'tcp://{host}:{port}']\nhandler = 'echo'\n")
+    };
     let gate = Gate::start(&text("127.0.0.1"));
     let other = format!("[listeners.m]\nbind = 'tcp://{}'\nhandler = 'echo'", taken.local_addr().unwrap());
     gate.try_reload(&(text("0.0.0.0") + &other)).unwrap_err();
@@ -101,18 +103,24 @@ fn thirty_reloads_under_load_lose_nothing() {
             let mut stays = Stream::to(address);
             run(worker, Box::new(move || stays.ask("hi", "a:hi")));
             let address = address.clone();
-            run(worker + 2, Box::new(move || {
-                let mut stream = Stream::to(&address);
-                stream.say("hi");
-                either(&stream.recv());
-            }));
+            run(
+                worker + 2,
+                Box::new(move || {
+                    let mut stream = Stream::to(&address);
+                    stream.say("hi");
+                    either(&stream.recv());
+                }),
+            );
         }
         for (worker, address) in datagrams.iter().enumerate() {
             let client = Datagrams::to(address);
-            run(worker + 4, Box::new(move || {
-                client.send("hi");
-                either(&String::from_utf8(client.recv()).unwrap());
-            }));
+            run(
+                worker + 4,
+                Box::new(move || {
+                    client.send("hi");
+                    either(&String::from_utf8(client.recv()).unwrap());
+                }),
+            );
         }
         for reload in 0..30 {
             let seen = rounds.each_ref().map(|n| n.load(Relaxed));

@@ -21,12 +21,9 @@ fn a_node_has_mode_0660_or_the_one_that_is_set_and_a_reload_changes_it() {
     let gate = Gate::start(BOTH);
     let nodes = ["l.sock", "l.dgram"].map(|name| gate.folder().join(name));
     let inodes = nodes.each_ref().map(|node| fs::metadata(node).unwrap().ino());
-    for (keys, expected) in [
-        ("", 0o660),
-        ("socket.unix_mode = '0600'", 0o600),
-        ("socket.unix_mode = '0666'", 0o666),
-        ("", 0o660),
-    ] {
+    for (keys, expected) in
+        [("", 0o660), ("socket.unix_mode = '0600'", 0o600), ("socket.unix_mode = '0666'", 0o666), ("", 0o660)]
+    {
         gate.reload(&format!("{BOTH}{keys}"));
         nodes.iter().for_each(|node| assert_eq!(mode(node), expected, "{}", node.display()));
     }
