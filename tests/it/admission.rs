@@ -151,7 +151,8 @@ fn accept_total_counts_all_endpoints_and_removes_unix_nodes() {
 
 #[test]
 fn datagrams_are_answered_up_to_accept_total() {
-    let gate = Gate::start("[listeners.l]\nbind = 'udp://127.0.0.1:0'\nhandler = 'echo'\nlimits.accept_total = 3");
+    let gate =
+        Gate::start("[listeners.l]\nbind = 'udp://127.0.0.1:0'\nhandler = 'echo'\nlimits.accept_total = 3");
     let client = gate.datagrams("l");
     for _ in 0..3 {
         client.ask("hi", "hi");
@@ -165,7 +166,9 @@ fn datagrams_are_answered_up_to_accept_total() {
 fn a_stopped_listener_stays_so_until_it_is_changed() {
     let port = free_port();
     let text = |extra: &str, total| {
-        format!("[listeners.l]\nbind = 'tcp://127.0.0.1:{port}'\nhandler = 'echo'\nlimits.accept_total = {total}\n{extra}")
+        format!(
+            "[listeners.l]\nbind = 'tcp://127.0.0.1:{port}'\nhandler = 'echo'\nlimits.accept_total = {total}\n{extra}"
+        )
     };
     let gate = Gate::start(&text("", 1));
     let address = gate.address("l");
@@ -184,7 +187,9 @@ fn a_stopped_listener_stays_so_until_it_is_changed() {
 fn the_port_of_a_stopped_listener_is_free_for_one_of_another_name() {
     let port = free_port();
     let text = |name, total| {
-        format!("[listeners.{name}]\nbind = 'tcp://127.0.0.1:{port}'\nhandler = 'echo'\nlimits.accept_total = {total}")
+        format!(
+            "[listeners.{name}]\nbind = 'tcp://127.0.0.1:{port}'\nhandler = 'echo'\nlimits.accept_total = {total}"
+        )
     };
     let gate = Gate::start(&text("old", 1));
     gate.connect("old").ask("1", "1");

@@ -106,7 +106,9 @@ fn the_limit_counts_all_endpoints_together() {
 #[test]
 fn the_whole_process_has_a_limit_too() {
     let listener = |name, overload| {
-        format!("[listeners.{name}]\nbind = 'tcp://127.0.0.1:0'\nhandler = 'echo'\nlimits.overload = '{overload}'\n")
+        format!(
+            "[listeners.{name}]\nbind = 'tcp://127.0.0.1:0'\nhandler = 'echo'\nlimits.overload = '{overload}'\n"
+        )
     };
     let text = |most| {
         let listeners = [listener("a", "defer"), listener("b", "refuse")].concat();
