@@ -3,7 +3,7 @@
 use std::net::UdpSocket;
 
 use polygate::gateway::Drained;
-use polygate::stats::{CloseReason, Trigger};
+use polygate::stats::{CloseReason, RejectReason, Trigger};
 use polygate::supervisor::ReloadError;
 
 use crate::client::Stream;
@@ -49,6 +49,18 @@ fn a_conn_that_does_not_finish_is_killed_after_the_grace() {
     assert_eq!(gate.shutdown(), Drained { finished: 0, killed: 2 });
     streams.iter_mut().for_each(Stream::is_gone);
     assert_eq!(gate.closed("l", CloseReason::Drain), 2);
+}
+
+#[test]
+fn whoever_waits_for_a_place_is_turned_away_in_order() {
+    let limited = "shutdown.grace = '100ms'\n[listeners.l]\nbind = 'tcp://127.0.0.1:0'\nhandler = 'echo'";
+    let gate = Gate::start(&format!("{limited}\nlimits.max_connections = 1"));
+    let mut first = gate.connect("l");
+    first.ask("hi", "hi");
+    let mut waiting = [gate.connect("l"), gate.connect("l")];
+    gate.shutdown();
+    waiting.iter_mut().for_each(Stream::is_ended);
+    assert_eq!(gate.rejected("l", RejectReason::Draining), 2);
 }
 
 #[test]
