@@ -1,6 +1,6 @@
 //! What Prometheus scrapes: one view of the snapshot.
 //!
-//! [`TABLE`](table::TABLE) has one row a metric. Each scrape gathers what there is to know once, reads
+//! `table::TABLE` has one row a metric. Each scrape gathers what there is to know once, reads
 //! every row from it and renders the result; nothing is counted here.
 
 mod kernel;

@@ -83,7 +83,7 @@ struct Limits {
     accept_total: u64,
     /// `defer`, `refuse` or `reset`; null: `max_connections` defers, every other limit refuses.
     #[schema(value_type = Option<String>)]
-    overload: Option<Overload>,
+    overload: Overload,
 }
 
 /// How long; null is off.
@@ -209,6 +209,6 @@ mod tests {
         assert_eq!(body["timeouts"]["idle_seconds"], 300.0);
         assert_eq!(body["timeouts"]["lifetime_seconds"], Value::Null);
         assert_eq!(body["endpoints"][1]["transport"], "udp");
-        assert_eq!(body["limits"]["overload"], Value::Null);
+        assert_eq!(body["limits"]["overload"], "defer");
     }
 }

@@ -1,8 +1,8 @@
 //! The admin API: HTTP on its own thread, a view of the gateway and the handle to steer it.
 //!
-//! Each concern is a file with its routes, all merged in [`documented`]. Routes are registered with
+//! Each concern is a file with its routes, all merged in `documented`. Routes are registered with
 //! `routes!` only, so the OpenAPI document holds every one of them. What applies to all (guards, problems
-//! for what no route answers, headers, counting) is put around them in [`dress`].
+//! for what no route answers, headers, counting) is put around them in `dress`.
 
 mod body;
 mod config;
@@ -15,7 +15,7 @@ mod listeners;
 mod openapi;
 mod problem;
 mod server;
-mod stall;
+mod timed;
 mod wire;
 
 pub use server::serve;

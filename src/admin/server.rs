@@ -20,13 +20,13 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use super::extract::Client;
-use super::stall::Unstalled;
+use super::timed::Timed;
 use crate::net::{AdminSocket, Bound, Socket, Stream};
 use crate::stats::Peer;
 use crate::supervisor::Supervisor;
 
 /// Connections at once, over all sockets. The next waits in the kernel's backlog.
-const MAX_CONNECTIONS: usize = 256;
+const MAX_CONNECTIONS: usize = 112;
 
 /// How long clients may take.
 #[derive(Clone, Copy)]
@@ -169,7 +169,7 @@ impl Server {
                 Ok::<_, Infallible>(routes.oneshot(request).await.unwrap_or_else(|never| match never {}))
             }
         });
-        let io = TokioIo::new(Unstalled::new(stream, self.deadlines.stall));
+        let io = TokioIo::new(Timed::new(stream, self.deadlines.stall, stop.clone()));
         let mut conn = pin!(
             http1::Builder::new()
                 .timer(TokioTimer::new())

@@ -7,12 +7,12 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use polygate::config::{Diagnostic, LoadError, Severity, load_file};
+use polygate::config::load_file;
 use polygate::gateway::Gateway;
 use polygate::handlers::builtin;
 use polygate::net::Inherited;
 use polygate::stats::Trigger;
-use polygate::supervisor::{ReloadError, Report, Supervisor};
+use polygate::supervisor::{ReloadError, Supervisor};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -56,7 +56,9 @@ pub(crate) fn run(path: &Path, inherited: Inherited) -> Result<Exit, Failure> {
         if log.is_for_people() {
             terminal::complain(&findings::show(warnings, &loaded.text, terminal::color_on_stderr()));
         }
-        log_warnings(warnings);
+        for warning in warnings {
+            tracing::warn!(target: "polygate::config", "{}", findings::line(warning));
+        }
         announce(gateway.supervisor());
         serve(&gateway, &mut signals, &log).await;
         let exit = stop(&gateway, &mut signals).await;
@@ -121,40 +123,9 @@ async fn serve(gateway: &Gateway, signals: &mut Signals, log: &Log) {
     }
 }
 
-/// Reloads on a signal; whatever comes of it goes to the log only.
+/// Reloads on a signal; the supervisor logs whatever comes of it.
 async fn reload(supervisor: Supervisor) {
-    match supervisor.reload(Trigger::Signal, false).await {
-        Ok(report) => log_report(&report),
-        Err(error) => log_failure(&error),
-    }
-}
-
-/// The warnings of a configuration that was taken over, and what it could not change.
-fn log_report(report: &Report) {
-    log_warnings(&report.warnings);
-    for key in &report.plan.restart_required {
-        tracing::warn!(target: "polygate::reload", key, "keeps its old value until the next start");
-    }
-}
-
-fn log_warnings(warnings: &[Diagnostic]) {
-    for warning in warnings {
-        tracing::warn!(target: "polygate::config", "{}", findings::line(warning));
-    }
-}
-
-/// Everything that is wrong with a configuration; that it was not taken over the supervisor says.
-fn log_failure(error: &ReloadError) {
-    let ReloadError::Load(LoadError::Syntax(found, _) | LoadError::Invalid(found, _)) = error else {
-        return;
-    };
-    for finding in found {
-        let line = findings::line(finding);
-        match finding.severity {
-            Severity::Error => tracing::error!(target: "polygate::config", "{line}"),
-            Severity::Warning => tracing::warn!(target: "polygate::config", "{line}"),
-        }
-    }
+    let _ = supervisor.reload(Trigger::Signal, false).await;
 }
 
 /// Drains; a second signal ends that at once.

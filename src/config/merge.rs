@@ -10,8 +10,8 @@ use super::check::fit;
 use super::endpoint::{Endpoint, Host, HostPort, parse::normalised};
 use super::file::{DatagramsFile, File, LimitsFile, List, ListenerFile, SocketFile, TimeoutsFile};
 use super::model::{
-    Datagrams, GlobalLimits, HandlerUse, Limits, Listener, Log, LogFormat, Runtime, Shutdown, SocketOptions,
-    Timeouts, UnixMode,
+    Datagrams, GlobalLimits, HandlerUse, Limits, Listener, Log, LogFormat, Overload, Runtime, Shutdown,
+    SocketOptions, Timeouts, UnixMode,
 };
 use super::text::Network;
 use super::values::{Size, Timeout};
@@ -119,7 +119,7 @@ impl Layers<'_> {
             per_ip_spares_loopback: per_ip.is_none(),
             accept_rate: self.key(from, "limits", "accept_rate", |l| l.accept_rate).unwrap_or(0),
             accept_total: self.key(from, "limits", "accept_total", |l| l.accept_total).unwrap_or(0),
-            overload: self.key(from, "limits", "overload", |l| l.overload),
+            overload: self.key(from, "limits", "overload", |l| l.overload).unwrap_or(Overload::Defer),
         }
     }
 
@@ -175,7 +175,6 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     use super::*;
-    use crate::config::Overload;
     use crate::config::testing::{TestCatalog, origin, valid};
 
     #[test]
@@ -201,7 +200,7 @@ mod tests {
             per_ip_spares_loopback: true,
             accept_rate: 0,
             accept_total: 0,
-            overload: None,
+            overload: Overload::Defer,
         };
         assert_eq!(listener.limits, limits);
         assert_eq!(listener.timeouts, Timeouts::RAW);
@@ -244,12 +243,12 @@ mod tests {
         let [a, b] = &config.listeners[..] else { panic!("{config:?}") };
         assert_eq!((a.allow.len(), a.deny.len()), (0, 1));
         assert_eq!((a.limits.max_connections, a.limits.max_connections_per_ip), (9, 5));
-        assert_eq!((a.limits.overload, a.limits.per_ip_spares_loopback), (Some(Overload::Reset), false));
+        assert_eq!((a.limits.overload, a.limits.per_ip_spares_loopback), (Overload::Reset, false));
         assert_eq!((a.timeouts.idle, a.timeouts.stall), (Timeout::after_secs(2), Timeout::OFF));
         assert_eq!((a.socket.nodelay, a.socket.unix_mode), (false, UnixMode(0o660)));
         // What needs connections is ignored where there are none.
         assert_eq!(b.timeouts, Timeouts::RAW);
-        assert_eq!((b.limits.max_connections_per_ip, b.limits.overload), (1_000, None));
+        assert_eq!((b.limits.max_connections_per_ip, b.limits.overload), (1_000, Overload::Defer));
         assert_eq!((b.allow.len(), b.socket.nodelay), (1, true));
     }
 

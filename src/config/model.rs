@@ -169,10 +169,10 @@ pub struct Limits {
     /// After so many connections or datagrams the listener stops; 0 is no limit.
     pub accept_total: u64,
     /// What happens to a connection over a limit.
-    pub overload: Option<Overload>,
+    pub overload: Overload,
 }
 
-/// `limits.overload`; where it is not written `max_connections` defers and every other limit refuses.
+/// `limits.overload`: what happens to a connection over a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Overload {

@@ -32,7 +32,7 @@ pub(crate) fn listener(name: &str) -> ListenerView {
                 per_ip_spares_loopback: true,
                 accept_rate: 0,
                 accept_total: 0,
-                overload: None,
+                overload: crate::config::Overload::Defer,
             },
             timeouts: Timeouts::RAW,
             socket: SocketOptions {

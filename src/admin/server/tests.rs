@@ -5,10 +5,11 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::Path;
 
-use axum::routing::get;
+use axum::routing::{get, post};
 use tokio::sync::Notify;
 
 use super::*;
+use crate::admin::body::TomlText;
 use crate::config::{Endpoint, SocketOptions, Timeout, UnixMode};
 use crate::net::{Inherited, bind};
 
@@ -119,6 +120,23 @@ async fn who_does_not_read_is_cut_off() {
     let mut rest = Vec::new();
     let _ = stalled.read_to_end(&mut rest);
     assert!(rest.len() < SIZE);
+}
+
+#[tokio::test]
+async fn who_sends_too_much_gets_to_read_so() {
+    let routes = Router::new().route("/", post(|TomlText(text): TomlText| async { text }));
+    let (server, socket) = (server(routes), socket("tcp://127.0.0.1:0"));
+    let mut serving = Vec::new();
+    server.reconcile(&mut serving, std::slice::from_ref(&socket));
+    let at = address(&socket);
+    for head in ["Content-Length: 8000000", "Transfer-Encoding: chunked"] {
+        let text = blocking(move || {
+            let head = format!("POST / HTTP/1.1\r\nHost: localhost\r\n{head}\r\n\r\n7a1200\r\n");
+            until_closed(connect(at), &[head.as_bytes(), &vec![b'#'; 7_999_992]].concat())
+        });
+        let text = text.await;
+        assert!(text.starts_with("HTTP/1.1 413 Payload Too Large"), "{text}");
+    }
 }
 
 #[tokio::test]

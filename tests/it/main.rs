@@ -1,0 +1,16 @@
+//! Integration tests: a gateway in this process or as a program, and its clients over real sockets.
+//!
+//! One file a behaviour. Ports are chosen by the kernel, files are in temporary folders, so that all of it runs
+//! in parallel.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod client;
+mod harness;
+
+mod admission;
+mod clocks;
+mod datagrams;
+mod kill;
+mod limits;
+mod streams;
