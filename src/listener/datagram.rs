@@ -71,7 +71,14 @@ struct UdpLoop<'a> {
 
 impl<'a> UdpLoop<'a> {
     fn new(socket: &'a AsyncFd<std::net::UdpSocket>) -> Self {
-        UdpLoop { socket, batch: Batch::new(), rates: SourceRates::new(), held: 0, next: 0, waiting: None }
+        UdpLoop {
+            socket,
+            batch: Batch::new(socket.get_ref()),
+            rates: SourceRates::new(),
+            held: 0,
+            next: 0,
+            waiting: None,
+        }
     }
 
     async fn receive_all(&mut self, binding: &Binding) -> Infallible {
