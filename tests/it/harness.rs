@@ -229,7 +229,6 @@ fn complete(text: &str, folder: &Path) -> String {
 
 /// Waits until a condition holds, and fails after [`DEADLINE`].
 #[track_caller]
-#[expect(clippy::disallowed_methods, reason = "the one place where a test waits")]
 pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
@@ -239,7 +238,6 @@ pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 /// Does something again and again for so long.
-#[expect(clippy::disallowed_methods, reason = "the one place where a test waits")]
 pub(crate) fn during(time: Duration, mut action: impl FnMut()) {
     let start = Instant::now();
     while start.elapsed() < time {
