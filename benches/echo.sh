@@ -82,7 +82,7 @@ await() {
 
 # user_instructions TRANSPORT NAME PORT: a request.
 user_instructions() {
-    local counts=() requests log=$scratch/callgrind.log
+    local collected=() requests log=$scratch/callgrind.log
     for requests in 5000 25000; do
         command_of "$2" "$3"
         start callgrind taskset -c 0 valgrind --tool=callgrind --callgrind-out-file=/dev/null --log-file="$log" "${command[@]}"
@@ -90,27 +90,27 @@ user_instructions() {
         await "$1" "$2" "$3"
         client "$1" "$(asked "$2" "$3")" "requests=$requests" >/dev/null
         stop "$server"
-        counts+=("$(sed -n 's/.*Collected : \([0-9]*\).*/\1/p' "$log")")
+        collected+=("$(sed -n 's/.*Collected : \([0-9]*\).*/\1/p' "$log")")
     done
-    echo $(((counts[1] - counts[0]) / 20000))
+    echo $(((collected[1] - collected[0]) / 20000))
 }
 
-# perf_counts PID REQUESTS_PER_SECOND: instructions:u instructions:k cycles a request, or n/a each.
+# perf_counts PID CLIENT…: system calls, and user instructions, kernel instructions and cycles, a request;
+# n/a for what perf cannot count here. Counted over a run of so many requests that connecting vanishes.
 perf_counts() {
-    local out=$scratch/perf.out
-    perf stat -x, -o "$out" -e instructions:u,instructions:k,cycles -p "$1" -- sleep "$each" 2>/dev/null || true
-    awk -F, -v all="$(awk -v r="$2" -v s="$each" 'BEGIN { print r * s }')" '
-        /instructions:u|instructions:k|cycles/ { out = out (out ? " " : "") ($1 ~ /^[0-9]+$/ ? sprintf("%d", $1 / all) : "n/a") }
-        END { print out ? out : "n/a n/a n/a" }' "$out"
-}
-
-# syscalls PID REQUESTS_PER_SECOND: a request.
-syscalls() {
-    local out=$scratch/perf.out
-    perf stat -x, -o "$out" -e raw_syscalls:sys_enter -p "$1" -- sleep "$each" 2>/dev/null || true
-    awk -F, -v all="$(awk -v r="$2" -v s="$each" 'BEGIN { print r * s }')" '
-        /raw_syscalls/ { out = $1 ~ /^[0-9]+$/ ? sprintf("%.2f", $1 / all) : "n/a" }
-        END { print out ? out : "n/a" }' "$out"
+    local server=$1 requests=200000 out=$scratch/perf.out perf
+    shift
+    perf stat -x, -o "$out" -e raw_syscalls:sys_enter,instructions:u,instructions:k,cycles -p "$server" 2>/dev/null &
+    perf=$!
+    started+=("$perf")
+    sleep 0.5
+    "$@" "requests=$requests" >/dev/null
+    kill -INT "$perf"
+    wait "$perf" || true
+    awk -F, -v n="$requests" '
+        /sys_enter/ { calls = $1 ~ /^[0-9]+$/ ? sprintf("%.2f", $1 / n) : "n/a" }
+        /instructions|cycles/ { rest = rest (rest ? ", " : "") ($1 ~ /^[0-9]+$/ ? sprintf("%d", $1 / n) : "n/a") }
+        END { print calls ? calls : "n/a", "|", rest ? rest : "n/a" }' "$out"
 }
 
 # side_by_side TRANSPORT REFERENCE OPTIONS CONTESTANT…
@@ -118,7 +118,7 @@ side_by_side() {
     local transport=$1 reference=$2 options=$3 name port=$base round line window
     shift 3
     read -ra window <<<"$options"
-    declare -A ports=() pids=() user=()
+    declare -A ports=() pids=() user=() counts=()
     for name in "$@"; do
         if [ "$name" = polygate-wildcard ]; then
             ports[$name]=${ports[polygate]} pids[$name]=${pids[polygate]}
@@ -137,20 +137,8 @@ side_by_side() {
             echo "$name $(value requests "$line") $(value seconds "$line") $(value cpu_ns "$line")" >>"$scratch/$transport.rounds"
         done
     done
-    # Requests a second while perf looks; the client runs on, for as long as both looks take.
     for name in "$@"; do
-        client "$transport" "$(asked "$name" "${ports[$name]}")" "${window[@]}" "pid=${pids[$name]}" \
-            warm_up=0.2 "seconds=$((each * 2 + 2))" >"$scratch/client.out" &
-        local watched=$!
-        sleep 0.5
-        local counts calls rate
-        # Divided by the rate once it is known.
-        counts=$(perf_counts "${pids[$name]}" 1)
-        calls=$(syscalls "${pids[$name]}" 1)
-        wait "$watched"
-        line=$(cat "$scratch/client.out")
-        rate=$(awk -v n="$(value requests "$line")" -v s="$(value seconds "$line")" 'BEGIN { print n / s }')
-        echo "$name $(awk -v r="$rate" '{ for (i = 1; i <= NF; i++) printf "%s%s", $i == "n/a" ? $i : sprintf(i == 4 ? "%.2f" : "%d", $i / r), i < NF ? " " : "\n" }' <<<"$counts $calls")" >>"$scratch/$transport.counts"
+        counts[$name]=$(perf_counts "${pids[$name]}" client "$transport" "$(asked "$name" "${ports[$name]}")" "${window[@]}")
     done
     for name in "$@"; do
         user[$name]=$(user_instructions "$transport" "$name" "$port")
@@ -169,9 +157,10 @@ side_by_side() {
         cpu=$(median "$transport" "$name" 4 2)
         rate=$(median "$transport" "$name" 2 3)
         awk -v name="$name" -v cpu="$cpu" -v rate="$rate" -v rcpu="$reference_cpu" -v rrate="$reference_rate" \
-            -v user="${user[$name]}" '$1 == name {
-                printf "| %s | %d | %.3f | %d | %s | %.3f | %s, %s, %s |\n", name, cpu, cpu / rcpu, user, $5, rate / rrate, $2, $3, $4
-            }' "$scratch/$transport.counts"
+            -v user="${user[$name]}" -v counts="${counts[$name]}" 'BEGIN {
+                split(counts, part, " [|] ")
+                printf "| %s | %d | %.3f | %d | %s | %.3f | %s |\n", name, cpu, cpu / rcpu, user, part[1], rate / rrate, part[2]
+            }'
     done
     for name in "$@"; do stop "${pids[$name]}"; done
 }
