@@ -26,7 +26,7 @@ use crate::stats::Peer;
 use crate::supervisor::Supervisor;
 
 /// Connections at once, over all sockets. The next waits in the kernel's backlog.
-const MAX_CONNECTIONS: usize = 256;
+const MAX_CONNECTIONS: usize = 112;
 
 /// How long clients may take.
 #[derive(Clone, Copy)]

@@ -2,7 +2,8 @@
 //!
 //! The layer is our own because both formats must be safe to read: whatever came from the wire is
 //! escaped, so that no peer can forge a line or move the cursor, and JSON is flat. It also counts the
-//! events. Level and format follow the running configuration.
+//! events. Level and format follow the running configuration. Lines are written by a thread of their own:
+//! whoever does not read standard error loses lines, which are counted, and stops nothing.
 
 mod line;
 
@@ -14,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use polygate::config::{self, LogFormat};
 use polygate::stats::{LogLevel, Stats};
 use tracing::{Event, Level, Subscriber};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
@@ -21,11 +23,15 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 use super::terminal;
 use line::Line;
 
-/// The log of this process.
-#[derive(Debug, Clone)]
+/// Lines that wait for the thread that writes them.
+const QUEUE: usize = 8_192;
+
+/// The log of this process. Dropping it writes what still waits.
+#[derive(Debug)]
 pub(crate) struct Log {
     filter: reload::Handle<EnvFilter, Registry>,
     lines: Arc<Lines>,
+    _thread: WorkerGuard,
 }
 
 /// What writes the lines.
@@ -34,6 +40,8 @@ struct Lines {
     json: AtomicBool,
     color: bool,
     terminal: bool,
+    out: NonBlocking,
+    dropped: ErrorCounter,
     counts: Mutex<Counts>,
 }
 
@@ -52,16 +60,12 @@ struct Writer(Arc<Lines>);
 impl Log {
     /// Starts to log as configured; panics are logged too from now on.
     pub(crate) fn start(log: &config::Log) -> Log {
-        let lines = Arc::new(Lines {
-            json: AtomicBool::new(false),
-            color: terminal::color_on_stderr(),
-            terminal: io::stderr().is_terminal(),
-            counts: Mutex::default(),
-        });
+        let (lines, thread) = Lines::new(io::stderr(), io::stderr().is_terminal());
+        let lines = Arc::new(lines);
         let (filter, handle) = reload::Layer::new(filter(log));
         let log = {
             lines.set_format(log.format);
-            Log { filter: handle, lines: lines.clone() }
+            Log { filter: handle, lines: lines.clone(), _thread: thread }
         };
         // Fails only where a log has been started before, and then that one stays.
         let _ = tracing_subscriber::registry().with(filter).with(Writer(lines)).try_init();
@@ -106,6 +110,20 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
 // === impl Lines ===
 
 impl Lines {
+    fn new(out: impl io::Write + Send + 'static, terminal: bool) -> (Self, WorkerGuard) {
+        let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(QUEUE);
+        let (out, thread) = builder.thread_name("polygate-log").finish(out);
+        let lines = Lines {
+            json: AtomicBool::new(false),
+            color: terminal::color_on_stderr(),
+            terminal,
+            dropped: out.error_counter(),
+            out,
+            counts: Mutex::default(),
+        };
+        (lines, thread)
+    }
+
     fn set_format(&self, format: LogFormat) {
         let json = match format {
             LogFormat::Auto => !self.terminal,
@@ -118,7 +136,10 @@ impl Lines {
     fn count(&self, level: LogLevel) {
         let mut counts = self.counts();
         match &counts.stats {
-            Some(stats) => stats.control().log_event(level),
+            Some(stats) => {
+                stats.control().log_event(level);
+                stats.control().set_events_dropped(self.dropped.dropped_lines() as u64);
+            }
             None => counts.early.push(level),
         }
     }
@@ -138,7 +159,7 @@ impl<S: Subscriber> Layer<S> for Writer {
             false => line.text(lines.color),
         };
         // One call a line, so that lines do not mix; a closed standard error is no reason to end.
-        let _ = io::stderr().lock().write_all(text.as_bytes());
+        let _ = lines.out.clone().write_all(text.as_bytes());
     }
 }
 
@@ -158,12 +179,11 @@ mod tests {
 
     #[test]
     fn events_before_the_start_count_too() {
-        let lines =
-            Lines { json: AtomicBool::new(false), color: false, terminal: false, counts: Mutex::default() };
+        let (lines, thread) = Lines::new(io::sink(), false);
         lines.count(LogLevel::Warn);
         lines.count(LogLevel::Error);
         let (_, filter) = reload::Layer::new(EnvFilter::new("info"));
-        let log = Log { filter, lines: Arc::new(lines) };
+        let log = Log { filter, lines: Arc::new(lines), _thread: thread };
         let stats = Arc::new(Stats::new());
         log.count_in(&stats);
         log.lines.count(LogLevel::Warn);
@@ -173,19 +193,13 @@ mod tests {
 
     #[test]
     fn auto_is_json_unless_people_read_it() {
-        let lines = |terminal| Lines {
-            json: AtomicBool::new(false),
-            color: false,
-            terminal,
-            counts: Mutex::default(),
-        };
         for (terminal, format, json) in [
             (true, LogFormat::Auto, false),
             (false, LogFormat::Auto, true),
             (true, LogFormat::Json, true),
             (false, LogFormat::Text, false),
         ] {
-            let lines = lines(terminal);
+            let (lines, _thread) = Lines::new(io::sink(), terminal);
             lines.set_format(format);
             assert_eq!(lines.json.load(Relaxed), json, "{format:?}");
         }

@@ -45,6 +45,14 @@ pub(super) async fn run_udp(listening: Arc<Listening>, mut binding: watch::Recei
     }
 }
 
+/// Whether a call is made only when the reactor has told that it may succeed, or at any rate: when a loop
+/// ends, the reactor may not have told yet of the last ones.
+#[derive(Clone, Copy)]
+enum Ask {
+    Reactor,
+    Kernel,
+}
+
 /// A loop that may be left at any await and entered again, with another binding, without losing a datagram.
 struct UdpLoop<'a> {
     socket: &'a AsyncFd<std::net::UdpSocket>,
@@ -65,8 +73,8 @@ impl<'a> UdpLoop<'a> {
     async fn receive_all(&mut self, binding: &Binding) -> Infallible {
         loop {
             self.answer_held(binding).await;
-            match self.receive(binding) {
-                Ok(_) => tokio::task::consume_budget().await,
+            match self.receive(binding, Ask::Reactor) {
+                Ok(()) => tokio::task::consume_budget().await,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     drop(self.socket.readable().await.map(|mut guard| guard.retain_ready()));
                 }
@@ -79,10 +87,15 @@ impl<'a> UdpLoop<'a> {
         }
     }
 
-    fn receive(&mut self, binding: &Binding) -> io::Result<()> {
+    fn receive(&mut self, binding: &Binding, ask: Ask) -> io::Result<()> {
         let limit = usize::try_from(binding.rules.datagrams.max_size.bytes()).unwrap_or(SLOT);
         let batch = &mut self.batch;
-        let held = self.socket.try_io(Interest::READABLE, |s| batch.receive(s.as_raw_fd(), limit))?;
+        let held = match ask {
+            Ask::Reactor => {
+                self.socket.try_io(Interest::READABLE, |s| batch.receive(s.as_raw_fd(), limit))?
+            }
+            Ask::Kernel => batch.receive(self.socket.as_raw_fd(), limit)?,
+        };
         binding.site.ledger.datagrams.observe_batch(held);
         (self.held, self.next) = (held, 0);
         Ok(())
@@ -91,12 +104,9 @@ impl<'a> UdpLoop<'a> {
     async fn answer_held(&mut self, binding: &Binding) {
         let now = Instant::now();
         loop {
-            if let Some(len) = self.waiting {
+            if self.waiting.is_some() {
                 let _ = tokio::time::timeout(SEND_WAIT, self.socket.writable()).await;
-                self.waiting = None;
-                if self.send(binding, len).is_err() {
-                    binding.site.ledger.datagrams.drop_one(DatagramDrop::SendError);
-                }
+                self.send_waiting(binding);
             }
             if self.next == self.held {
                 return;
@@ -116,18 +126,29 @@ impl<'a> UdpLoop<'a> {
             truncated: received.truncated,
         };
         let Some(len) = answer(binding, &mut self.rates, &incoming, slot, now) else { return };
-        match self.send(binding, len) {
+        match self.send(binding, len, Ask::Reactor) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.waiting = Some(len),
             Err(error) => binding.site.ledger.datagrams.drop_one(send_failure(&error)),
         }
     }
 
-    fn send(&mut self, binding: &Binding, len: usize) -> io::Result<()> {
+    /// Sends an answer that waited, or gives it up.
+    fn send_waiting(&mut self, binding: &Binding) {
+        let Some(len) = self.waiting.take() else { return };
+        if let Err(error) = self.send(binding, len, Ask::Kernel) {
+            binding.site.ledger.datagrams.drop_one(send_failure(&error));
+        }
+    }
+
+    fn send(&mut self, binding: &Binding, len: usize, ask: Ask) -> io::Result<()> {
         let (received, slot) = self.batch.get(self.next - 1);
         let bytes = &slot[..len];
         let send = |s: &std::net::UdpSocket| udp::send(s.as_raw_fd(), bytes, received.peer, received.source);
-        self.socket.try_io(Interest::WRITABLE, send)?;
+        match ask {
+            Ask::Reactor => self.socket.try_io(Interest::WRITABLE, send)?,
+            Ask::Kernel => send(self.socket.get_ref())?,
+        }
         sent(binding, len);
         Ok(())
     }
@@ -135,12 +156,14 @@ impl<'a> UdpLoop<'a> {
     /// Answers what the kernel has queued already.
     fn take_what_is_queued(&mut self, binding: &Binding) {
         let now = Instant::now();
+        self.send_waiting(binding);
         loop {
             while self.next < self.held {
                 self.next += 1;
                 self.answer_one(binding, now);
+                self.send_waiting(binding);
             }
-            if self.receive(binding).is_err() {
+            if self.receive(binding, Ask::Kernel).is_err() {
                 return;
             }
         }
@@ -157,7 +180,7 @@ pub(super) async fn run_unixgram(listening: Arc<Listening>, mut binding: watch::
             biased;
             changed = binding.changed() => {
                 if changed.is_err() {
-                    while state.some(&current).is_ok() {}
+                    while state.some(&current, Ask::Kernel).is_ok() {}
                     return;
                 }
             }
@@ -176,7 +199,7 @@ struct UnixgramLoop<'a> {
 impl UnixgramLoop<'_> {
     async fn receive_all(&mut self, binding: &Binding) -> Infallible {
         loop {
-            match self.some(binding) {
+            match self.some(binding, Ask::Reactor) {
                 Ok(()) => tokio::task::consume_budget().await,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     drop(self.socket.readable().await.map(|mut guard| guard.retain_ready()));
@@ -187,13 +210,13 @@ impl UnixgramLoop<'_> {
     }
 
     /// Receives and answers up to a batch. An error means that nothing more is there.
-    fn some(&mut self, binding: &Binding) -> io::Result<()> {
+    fn some(&mut self, binding: &Binding, ask: Ask) -> io::Result<()> {
         let mut count = 0;
         let end = loop {
             if count == BATCH {
                 break Ok(());
             }
-            match self.one(binding) {
+            match self.one(binding, ask) {
                 Ok(()) => count += 1,
                 Err(error) => break Err(error),
             }
@@ -204,14 +227,18 @@ impl UnixgramLoop<'_> {
         end
     }
 
-    fn one(&mut self, binding: &Binding) -> io::Result<()> {
+    fn one(&mut self, binding: &Binding, ask: Ask) -> io::Result<()> {
         let limit = usize::try_from(binding.rules.datagrams.max_size.bytes()).unwrap_or(SLOT).min(SLOT);
         let room = &mut self.slot[..limit];
         // With MSG_TRUNC the length is the datagram's own, not what fitted (recv(2)).
-        let (_, len, from) = self.socket.try_io(Interest::READABLE, |s| {
-            let (filled, len, from) = rustix::net::recvfrom(s, &mut *room, RecvFlags::TRUNC)?;
-            Ok((filled, len, from))
-        })?;
+        let mut receive = |s: &std::os::unix::net::UnixDatagram| {
+            let (_, len, from) = rustix::net::recvfrom(s, &mut *room, RecvFlags::TRUNC)?;
+            Ok((len, from))
+        };
+        let (len, from) = match ask {
+            Ask::Reactor => self.socket.try_io(Interest::READABLE, receive)?,
+            Ask::Kernel => receive(self.socket.get_ref())?,
+        };
         let from = from.and_then(|any| SocketAddrUnix::try_from(any).ok()).filter(|at| !at.is_unnamed());
         let incoming = Incoming {
             peer: from.as_ref().map_or(Peer::Unnamed, |at| Peer::UnixAddress(name(at).into())),

@@ -154,15 +154,26 @@ pub struct Running {
     binding: watch::Sender<Arc<Binding>>,
 }
 
+/// Tells whether a loop still runs, without keeping it.
+#[derive(Debug, Clone)]
+pub struct LoopWatch(Weak<Listening>);
+
+impl LoopWatch {
+    /// Whether it does.
+    pub fn is_up(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+}
+
 impl Running {
     /// Replaces what the loop works by. What was accepted keeps what it was accepted by.
     pub fn rebind(&self, binding: Binding) {
         self.binding.send_replace(Arc::new(binding));
     }
 
-    /// Whether the loop still runs.
-    pub fn is_up(&self) -> bool {
-        !self.binding.is_closed()
+    /// Watches the loop.
+    pub fn watch(&self) -> LoopWatch {
+        LoopWatch(self.socket.clone())
     }
 
     /// Applies socket options that may change while a socket is open.

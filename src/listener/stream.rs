@@ -3,19 +3,19 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpStream as StdTcpStream};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use rustix::net::{SocketFlags, acceptfrom_with};
-use tokio::io::unix::AsyncFd;
+use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with};
+use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
 
 use super::{Binding, Listening, Rules};
-use crate::config::Overload;
+use crate::config::{Overload, Transport};
 use crate::net::{Conn, PeerKey, Permit, Stream};
 use crate::stats::{AcceptError, Meter, Peer, Phase, RejectReason};
 
@@ -27,6 +27,9 @@ const LOG_EVERY: Duration = Duration::from_secs(5);
 
 /// Refused connections that are closed in order at once; more are just closed.
 const GENTLE_REFUSALS: usize = 256;
+
+/// Accepted sockets do not block, and no child inherits them.
+const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
 
 static REFUSALS: AtomicUsize = AtomicUsize::new(0);
 
@@ -76,7 +79,9 @@ async fn accept_all(listening: &Listening, binding: &Binding, backoff: &mut Back
 
 /// Takes the connections that the kernel has completed already: closing the socket would reset them.
 fn take_what_is_queued(listening: &Listening, binding: &Binding) {
-    while let Ok(Some((stream, peer))) = accept(listening) {
+    // Asked directly: the reactor may not have told yet of the last ones.
+    while let Ok(Some((stream, peer))) = accept_with(listening, |socket| Ok(acceptfrom_with(socket, FLAGS)?))
+    {
         let permit = Permit::try_take(&binding.rules.door.gate, &binding.rules.process);
         match permit {
             Some(permit) => admit(binding, stream, peer, Some(permit)),
@@ -94,35 +99,36 @@ async fn readable(listening: &Listening) {
     }
 }
 
-/// Accepts one if one is there.
+/// Accepts one if one is there and the reactor says so.
 fn accept(listening: &Listening) -> io::Result<Option<(Stream, Peer)>> {
-    match listening {
-        Listening::Tcp(socket) => {
-            let Some((fd, peer)) = accept_on(socket)? else { return Ok(None) };
-            let peer = peer.and_then(|any| SocketAddr::try_from(any).ok());
-            let peer = peer.map_or(Peer::Unnamed, Peer::Inet);
-            Ok(Some((Stream::Tcp(TcpStream::from_std(StdTcpStream::from(fd))?), peer)))
-        }
-        Listening::Unix(socket, _) => {
-            let Some((fd, _)) = accept_on(socket)? else { return Ok(None) };
-            let stream = UnixStream::from_std(StdUnixStream::from(fd))?;
-            let peer = Stream::unix_peer(&stream);
-            Ok(Some((Stream::Unix(stream), peer)))
-        }
-        Listening::Udp(_) | Listening::Unixgram(..) => Ok(None),
-    }
+    let ready = Interest::READABLE;
+    let call = |socket: BorrowedFd<'_>| Ok(acceptfrom_with(socket, FLAGS)?);
+    accept_with(listening, |socket| match listening {
+        Listening::Tcp(watched) => watched.try_io(ready, |_| call(socket)),
+        Listening::Unix(watched, _) => watched.try_io(ready, |_| call(socket)),
+        Listening::Udp(_) | Listening::Unixgram(..) => Err(io::ErrorKind::WouldBlock.into()),
+    })
 }
 
-type Accepted = (OwnedFd, Option<rustix::net::SocketAddrAny>);
+type Accepted = (OwnedFd, Option<SocketAddrAny>);
 
-fn accept_on<S: AsFd + std::os::fd::AsRawFd>(socket: &AsyncFd<S>) -> io::Result<Option<Accepted>> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let accepted = socket.try_io(tokio::io::Interest::READABLE, |s| Ok(acceptfrom_with(s, flags)?));
-    match accepted {
-        Ok(accepted) => Ok(Some(accepted)),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-        Err(error) => Err(error),
+fn accept_with(
+    listening: &Listening,
+    call: impl Fn(BorrowedFd<'_>) -> io::Result<Accepted>,
+) -> io::Result<Option<(Stream, Peer)>> {
+    let (fd, peer) = match call(listening.as_fd()) {
+        Ok(accepted) => accepted,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    if listening.transport() == Transport::Tcp {
+        let peer = peer.and_then(|any| SocketAddr::try_from(any).ok());
+        let stream = TcpStream::from_std(StdTcpStream::from(fd))?;
+        return Ok(Some((Stream::Tcp(stream), peer.map_or(Peer::Unnamed, Peer::Inet))));
     }
+    let stream = UnixStream::from_std(StdUnixStream::from(fd))?;
+    let peer = Stream::unix_peer(&stream);
+    Ok(Some((Stream::Unix(stream), peer)))
 }
 
 /// Hands a connection to the handler, or turns it away.

@@ -118,6 +118,13 @@ pub(super) const TABLE: &[Metric] = &[
         "First 48 bits of the effective configuration's SHA-256: equal gateways show equal numbers.",
         |v, s| s.add(&[], v.snapshot.control.last_reload.config_hash),
     ),
+    row(
+        "polygate_events_dropped_total",
+        Counter,
+        &[],
+        "Log events dropped because nobody read them in time.",
+        |v, s| s.add(&[], v.snapshot.control.events_dropped),
+    ),
     row("polygate_log_events_total", Counter, &[closed!("level", LogLevel)], "Log events.", |v, s| {
         v.snapshot.control.log_events.iter().for_each(|(level, n)| s.add(&[level.as_str()], *n));
     }),

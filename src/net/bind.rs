@@ -109,7 +109,9 @@ pub fn bind(
     let all = match endpoint {
         Endpoint::Tcp(at) | Endpoint::Udp(at) => {
             let transport = endpoint.transport();
-            resolve(at).and_then(|all| all.into_iter().map(|a| inet(transport, a, options, share)).collect())
+            let named = matches!(at.host, Host::Name(_));
+            let bind = |at| inet(transport, at, options, share).map_err(|e| with_address(e, at, named));
+            resolve(at).and_then(|all| all.into_iter().map(bind).collect())
         }
         Endpoint::Unix(at) => one(unix_stream(at, options)),
         Endpoint::Unixgram(at) => one(unix_datagram(at, options)),
@@ -136,9 +138,9 @@ fn inet(transport: Transport, at: SocketAddr, options: &SocketOptions, share: bo
         socket.set_reuse_port(true)?;
     }
     tune(transport, &socket, options)?;
-    socket.bind(&SockAddr::from(at)).map_err(|error| with_address(error, at))?;
+    socket.bind(&SockAddr::from(at))?;
     if tcp {
-        socket.listen(backlog(options)).map_err(|error| with_address(error, at))?;
+        socket.listen(backlog(options))?;
         finish(Socket::Tcp(OwnedFd::from(socket).into()))
     } else {
         let socket = UdpSocket::from(OwnedFd::from(socket));
@@ -148,8 +150,8 @@ fn inet(transport: Transport, at: SocketAddr, options: &SocketOptions, share: bo
 }
 
 /// A name may stand for several addresses: the error says which.
-fn with_address(error: io::Error, at: SocketAddr) -> io::Error {
-    io::Error::new(error.kind(), format!("{at}: {error}"))
+fn with_address(error: io::Error, at: SocketAddr, named: bool) -> io::Error {
+    if named { io::Error::new(error.kind(), format!("{at}: {error}")) } else { error }
 }
 
 fn backlog(options: &SocketOptions) -> i32 {

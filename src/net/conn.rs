@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio_util::sync::WaitForCancellationFuture;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use tracing::Level;
 
 use super::chunk::Chunk;
@@ -82,15 +82,17 @@ impl Conn {
         self.meter.describe(key, value.into());
     }
 
-    /// Resolves when the conn is asked to finish: no new request should begin.
-    pub fn draining(&self) -> WaitForCancellationFuture<'_> {
-        self.meter.site().drain.cancelled()
+    /// Resolves when the conn is asked to finish: no new request should begin. It borrows nothing, so that a
+    /// handler may wait for it while it reads.
+    pub fn draining(&self) -> WaitForCancellationFutureOwned {
+        self.meter.site().drain.clone().cancelled_owned()
     }
 
     /// Resolves when the conn is killed. A handler that waits for it has a second to say goodbye; one that
-    /// never does is dropped at once.
-    pub async fn killed(&self) -> CloseReason {
-        poll_fn(|cx| self.meter.poll_killed(cx)).await
+    /// never does is dropped at once. Like [`Conn::draining`] it borrows nothing.
+    pub fn killed(&self) -> impl Future<Output = CloseReason> + Send + Unpin + use<> {
+        let meter = self.meter.clone();
+        poll_fn(move |cx| meter.poll_killed(cx))
     }
 
     /// Says why the handler ends the conn, where `Ok` alone would not tell.

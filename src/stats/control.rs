@@ -28,6 +28,7 @@ pub struct Control {
     last: Mutex<LastReload>,
     draining: AtomicBool,
     log_events: [AtomicU64; LogLevel::COUNT],
+    events_dropped: AtomicU64,
     admin: Mutex<AdminCounters>,
 }
 
@@ -100,6 +101,16 @@ impl Control {
     /// Log events of a level.
     pub fn log_events(&self, level: LogLevel) -> u64 {
         self.log_events[level as usize].load(Relaxed)
+    }
+
+    /// Log events that nobody took in time; a total that only grows.
+    pub fn set_events_dropped(&self, total: u64) {
+        self.events_dropped.fetch_max(total, Relaxed);
+    }
+
+    /// Log events that were dropped.
+    pub fn events_dropped(&self) -> u64 {
+        self.events_dropped.load(Relaxed)
     }
 
     /// Reloads asked for by a trigger.

@@ -93,6 +93,8 @@ pub struct ControlSnapshot {
     pub draining: bool,
     /// Log events.
     pub log_events: Vec<(LogLevel, u64)>,
+    /// Log events that were dropped because nobody read them.
+    pub events_dropped: u64,
     /// Admin requests.
     pub admin_requests: Vec<(AdminRequest, u64)>,
     /// How long they took, by route and method, in seconds.
@@ -116,6 +118,7 @@ impl Snapshot {
                 last_reload: control.last_reload(),
                 draining: control.is_draining(),
                 log_events: LogLevel::ALL.iter().map(|l| (*l, control.log_events(*l))).collect(),
+                events_dropped: control.events_dropped(),
                 admin_requests: control.admin_requests(),
                 admin_durations: control.admin_durations(),
             },

@@ -96,8 +96,8 @@ fn changed(
 /// Lets go of the sockets that the new configuration does not name, or that belong to a listener that
 /// starts again: their loops take what is queued, and end. `live.listeners` are still the old ones.
 fn drop_sockets(live: &mut Live, config: &Config) {
-    let staying = config.listeners.iter().filter(|listener| keeps_sockets(live, listener));
-    let wanted: Vec<Key> = staying.flat_map(keys).collect();
+    let kept_by = |listener| keys(listener).into_iter().filter(|key| keeps_sockets(live, listener, key));
+    let wanted: Vec<Key> = config.listeners.iter().flat_map(kept_by).collect();
     live.sockets.retain(|key, _| wanted.contains(key));
 }
 

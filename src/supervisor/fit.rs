@@ -6,7 +6,7 @@ use crate::config::{Config, Diagnostic, Severity};
 const OWN: u64 = 16;
 
 /// What is kept for the admin API at most, so that it answers while the data plane is saturated.
-const ADMIN_RESERVE: u64 = 64;
+const ADMIN_RESERVE: u64 = 128;
 
 /// How many connections `nofile` descriptors leave room for.
 pub fn room_for_connections(config: &Config, nofile: u64) -> usize {
@@ -45,11 +45,11 @@ mod tests {
     #[test]
     fn a_reserve_is_kept_and_small_limits_stay_usable() {
         let config = Config::empty();
-        assert_eq!(room_for_connections(&config, 20_000), 20_000 - 16 - 64);
+        assert_eq!(room_for_connections(&config, 20_000), 20_000 - 16 - 128);
         assert_eq!(room_for_connections(&config, 128), 128 - 16 - 32);
         assert_eq!(room_for_connections(&config, 4), 1);
         assert!(fit_limits(&config, 20_000).is_none());
         let warning = fit_limits(&config, 1024).unwrap();
-        assert!(warning.message.contains("from 10000 to 944"), "{}", warning.message);
+        assert!(warning.message.contains("from 10000 to 880"), "{}", warning.message);
     }
 }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::view::{EndpointView, ListenerView, State};
 use crate::config::{Endpoint, Host, HostPort, Listener};
 use crate::handler::Built;
-use crate::listener::{Door, Rules, Running};
+use crate::listener::{Door, LoopWatch, Rules, Running};
 
 /// What a socket is known by from one configuration to the next: its endpoint. Where the kernel chooses
 /// the port no two are the same, so those belong to their listener.
@@ -54,6 +54,47 @@ pub(super) struct LiveListener {
     pub(super) generation: u64,
 }
 
+/// What the views may see of a listener without waiting for a reload that is under way.
+#[derive(Debug, Clone)]
+pub(super) struct Published {
+    pub(super) config: Listener,
+    pub(super) generation: u64,
+    pub(super) door: Arc<Door>,
+    pub(super) drain: CancellationToken,
+    pub(super) endpoints: Vec<(EndpointView, LoopWatch)>,
+}
+
+impl Published {
+    fn state(&self) -> State {
+        if self.door.stopped().is_cancelled() {
+            State::Stopped
+        } else if self.drain.is_cancelled() {
+            State::Draining
+        } else {
+            State::Running
+        }
+    }
+
+    pub(super) fn view(&self) -> ListenerView {
+        ListenerView {
+            config: self.config.clone(),
+            state: self.state(),
+            endpoints: self.endpoints.iter().map(|(view, _)| view.clone()).collect(),
+            generation: self.generation,
+        }
+    }
+
+    /// A listener that should accept and has lost a loop is not up.
+    pub(super) fn readiness(&self) -> Result<(), String> {
+        match self.endpoints.iter().find(|(_, watch)| !watch.is_up()) {
+            Some((view, _)) if self.state() == State::Running => {
+                Err(format!("{} is not served", view.address))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Everything that is live.
 #[derive(Debug)]
 pub(super) struct Live {
@@ -69,29 +110,19 @@ impl Live {
         Live { listeners: BTreeMap::new(), sockets: BTreeMap::new(), drain: CancellationToken::new() }
     }
 
-    pub(super) fn sockets_of<'a>(&'a self, keys: &'a [Key]) -> impl Iterator<Item = &'a LiveSocket> {
-        keys.iter().filter_map(|key| self.sockets.get(key)).flatten()
-    }
-
-    /// A listener that should accept and has lost a loop is not up.
-    pub(super) fn state_of(&self, listener: &LiveListener) -> State {
-        if listener.door.stopped().is_cancelled() {
-            State::Stopped
-        } else if self.drain.is_cancelled() {
-            State::Draining
-        } else {
-            State::Running
-        }
-    }
-
-    pub(super) fn views(&self, order: &[Listener]) -> Vec<ListenerView> {
-        let view = |listener: &LiveListener| ListenerView {
-            config: listener.config.clone(),
-            state: self.state_of(listener),
-            endpoints: self.sockets_of(&listener.keys).map(|s| s.view.clone()).collect(),
-            generation: listener.generation,
+    /// What the views may see of the listeners, in the order of the configuration.
+    pub(super) fn publish(&self, order: &[Listener]) -> Vec<Published> {
+        let published = |listener: &LiveListener| {
+            let sockets = listener.keys.iter().filter_map(|key| self.sockets.get(key)).flatten();
+            Published {
+                config: listener.config.clone(),
+                generation: listener.generation,
+                door: listener.door.clone(),
+                drain: self.drain.clone(),
+                endpoints: sockets.map(|socket| (socket.view.clone(), socket.running.watch())).collect(),
+            }
         };
-        order.iter().filter_map(|l| self.listeners.get(&l.name)).map(view).collect()
+        order.iter().filter_map(|l| self.listeners.get(&l.name)).map(published).collect()
     }
 
     /// The addresses of the datagram endpoints, for the loop guard.

@@ -14,7 +14,7 @@ mod view;
 pub use fit::{fit_limits, open_files_limit, room_for_connections};
 pub use view::{EndpointView, ListenerView, ReloadError, Report, Running, Source, State};
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::runtime::Handle;
@@ -26,7 +26,7 @@ use crate::handler::Registry;
 use crate::listener::OwnAddresses;
 use crate::net::{AdminSocket, Gate, Inherited};
 use crate::stats::{CloseReason, ConnId, Stats, Trigger};
-use live::Live;
+use live::{Live, Published};
 
 /// The control plane of one gateway. Cheap to clone.
 #[derive(Clone)]
@@ -45,8 +45,9 @@ struct Inner {
     process: Arc<Gate>,
     own: Arc<OwnAddresses>,
     /// Reloads wait here for each other.
-    turn: tokio::sync::Mutex<()>,
-    live: Mutex<Live>,
+    live: Arc<tokio::sync::Mutex<Live>>,
+    /// What the views see: they never wait for a reload, which may wait for a name server.
+    published: Mutex<Vec<Published>>,
     running: watch::Sender<Arc<Running>>,
     admin: watch::Sender<Vec<AdminSocket>>,
     closing: CancellationToken,
@@ -77,8 +78,8 @@ impl Supervisor {
             data,
             process: Arc::new(Gate::new(0)),
             own: Arc::default(),
-            turn: tokio::sync::Mutex::new(()),
-            live: Mutex::new(Live::new()),
+            live: Arc::new(tokio::sync::Mutex::new(Live::new())),
+            published: Mutex::default(),
             running: watch::Sender::new(Arc::new(nothing)),
             admin: watch::Sender::new(Vec::new()),
             closing: CancellationToken::new(),
@@ -123,12 +124,13 @@ impl Supervisor {
         dry_run: bool,
     ) -> Result<Report, ReloadError> {
         let started = Instant::now();
-        let _turn = self.inner.turn.lock().await;
+        let mut live = self.inner.live.clone().lock_owned().await;
         if self.inner.closing.is_cancelled() {
             return Err(ReloadError::ShuttingDown);
         }
         let inner = self.inner.clone();
-        let work = tokio::task::spawn_blocking(move || inner.take_over(load, dry_run, started));
+        // The lock goes along: whoever asked may go away meanwhile, and the next one still waits.
+        let work = tokio::task::spawn_blocking(move || inner.take_over(&mut live, load, dry_run, started));
         match work.await {
             Ok(result) => result,
             Err(error) => Err(ReloadError::Build {
@@ -170,8 +172,7 @@ impl Supervisor {
 
     /// The listeners as they are now, in the order of the configuration.
     pub fn listeners(&self) -> Vec<ListenerView> {
-        let running = self.running();
-        self.inner.live().views(&running.config.listeners)
+        self.inner.published().iter().map(Published::view).collect()
     }
 
     /// The counters.
@@ -191,19 +192,11 @@ impl Supervisor {
 
     /// What `/readyz` says: each listener's name and why it is not up. Draining is one of them (`drain`).
     pub fn readiness(&self) -> Vec<(String, Result<(), String>)> {
-        let live = self.inner.live();
         let draining = self.inner.stats.control().is_draining();
         let drain = if draining { Err("the gateway drains".to_string()) } else { Ok(()) };
         let mut all = vec![("drain".to_string(), drain)];
-        for (name, listener) in &live.listeners {
-            let lost = live.sockets_of(&listener.keys).find(|socket| !socket.running.is_up());
-            let up = match lost {
-                Some(socket) if live.state_of(listener) == State::Running => {
-                    Err(format!("{} is not served", socket.view.address))
-                }
-                _ => Ok(()),
-            };
-            all.push((name.clone(), up));
+        for listener in self.inner.published().iter() {
+            all.push((listener.config.name.clone(), listener.readiness()));
         }
         all
     }
@@ -233,8 +226,7 @@ impl Supervisor {
     pub async fn stopped(&self) {
         let mut running = self.subscribe();
         loop {
-            let stops: Vec<_> =
-                self.inner.live().listeners.values().map(|l| l.door.stopped().clone()).collect();
+            let stops: Vec<_> = self.inner.published().iter().map(|l| l.door.stopped().clone()).collect();
             let all = async {
                 for stop in &stops {
                     stop.cancelled().await;
@@ -254,10 +246,9 @@ impl Supervisor {
     /// Stops accepting: what is queued is taken, then the ports are closed; conns are asked to finish. No
     /// reload comes after it.
     pub async fn close(&self) {
-        let _turn = self.inner.turn.lock().await;
+        let mut live = self.inner.live.lock().await;
         self.inner.closing.cancel();
         self.inner.stats.control().set_draining(true);
-        let mut live = self.inner.live();
         live.drain.cancel();
         live.sockets.clear();
     }
@@ -289,8 +280,8 @@ impl Supervisor {
 const POLL: Duration = Duration::from_millis(20);
 
 impl Inner {
-    fn live(&self) -> std::sync::MutexGuard<'_, Live> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    fn published(&self) -> MutexGuard<'_, Vec<Published>> {
+        self.published.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn load(&self) -> Result<Loaded, LoadError> {
@@ -313,6 +304,7 @@ impl Inner {
 
     fn take_over(
         &self,
+        live: &mut Live,
         load: impl FnOnce(&Inner) -> Result<Loaded, ReloadError>,
         dry_run: bool,
         started: Instant,
@@ -330,14 +322,14 @@ impl Inner {
         if !nothing_to_do {
             // Sockets are registered with, and loops started on, the data plane's runtime.
             let _data = self.data.enter();
-            let mut live = self.live();
-            let prepared = prepare::prepare(self, &live, config.clone())?;
+            let prepared = prepare::prepare(self, live, config.clone())?;
             if dry_run {
                 drop(prepared);
             } else {
                 generation += 1;
                 let room = room_for_connections(&config, nofile);
-                commit::commit(self, &mut live, prepared, generation, room);
+                commit::commit(self, live, prepared, generation, room);
+                *self.published() = live.publish(&config.listeners);
             }
         }
         if !dry_run {

@@ -64,12 +64,11 @@ fn build_handlers(
     Ok(handlers)
 }
 
-/// Whether the listener's sockets are there and may be kept: a listener that has stopped by itself and is
-/// changed starts again with new ones.
-pub(super) fn keeps_sockets(live: &Live, listener: &Listener) -> bool {
-    live.listeners
-        .get(&listener.name)
-        .is_none_or(|old| !old.door.stopped().is_cancelled() || old.config == *listener)
+/// Whether the sockets of a key are there and may be kept for the listener. Those of a listener that has
+/// stopped by itself are closed: one that is changed, or has its endpoint now, starts with new ones.
+pub(super) fn keeps_sockets(live: &Live, listener: &Listener, key: &Key) -> bool {
+    let owner = live.listeners.values().find(|old| old.keys.contains(key));
+    owner.is_none_or(|old| !old.door.stopped().is_cancelled() || old.config == *listener)
 }
 
 fn bind_sockets(
@@ -85,7 +84,7 @@ fn bind_sockets(
     let mut sockets = BTreeMap::new();
     for listener in &config.listeners {
         for (key, endpoint) in keys(listener).into_iter().zip(&listener.bind) {
-            if live.sockets.contains_key(&key) && keeps_sockets(live, listener) {
+            if live.sockets.contains_key(&key) && keeps_sockets(live, listener, &key) {
                 continue;
             }
             let old: Vec<_> = (leaving.iter())

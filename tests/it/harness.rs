@@ -110,7 +110,9 @@ impl Gate {
 
     /// Waits until every listener has had its `accept_total`.
     pub(crate) fn stopped(&self) {
-        self.runtime.block_on(async { tokio::time::timeout(DEADLINE, self.gateway().stopped()).await }).unwrap();
+        self.runtime
+            .block_on(async { tokio::time::timeout(DEADLINE, self.gateway().stopped()).await })
+            .unwrap();
     }
 
     /// Every address of a listener, as bound, in the order of the configuration.

@@ -9,6 +9,8 @@ mod client;
 mod harness;
 
 mod admission;
+mod clocks;
 mod datagrams;
+mod kill;
 mod limits;
 mod streams;
