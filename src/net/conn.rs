@@ -121,14 +121,15 @@ impl Conn {
     }
 
     /// Ends the conn in order after its handler: FIN, and until the peer's own end what still comes is
-    /// thrown away. Then it is settled by dropping it.
-    pub(crate) async fn finish(mut self, result: io::Result<()>) {
+    /// thrown away. Dropping it then settles it.
+    pub(crate) async fn finish(&mut self, result: io::Result<()>) {
         match result {
             Ok(()) => {
                 let natural = if self.ended { CloseReason::Client } else { CloseReason::Handler };
                 self.outcome.get_or_insert(natural);
                 if self.stream.shutdown().await.is_ok() && !self.ended {
-                    linger(&mut self.stream).await;
+                    // Boxed, so that every conn is not as large as the few that linger.
+                    Box::pin(linger(&mut self.stream)).await;
                 }
             }
             Err(error) => {
