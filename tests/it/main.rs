@@ -13,4 +13,5 @@ mod clocks;
 mod datagrams;
 mod kill;
 mod limits;
+mod process;
 mod streams;
