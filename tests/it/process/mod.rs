@@ -3,6 +3,8 @@
 
 mod exit_codes;
 mod http;
+mod scrape;
+mod signals;
 mod start;
 
 use std::io::{BufRead, BufReader, Read};
