@@ -3,6 +3,7 @@
 
 mod exit_codes;
 mod http;
+mod inherited;
 mod scrape;
 mod signals;
 mod start;
