@@ -4,6 +4,7 @@
 mod exit_codes;
 mod http;
 mod inherited;
+mod metrics;
 mod scrape;
 mod signals;
 mod start;
