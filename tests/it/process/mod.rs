@@ -1,6 +1,7 @@
 //! The program as its users have it: started in a folder of its own, steered by its command line, its admin API and
 //! signals, and judged by what it prints, answers and leaves behind.
 
+mod admin;
 mod exit_codes;
 mod http;
 mod inherited;
