@@ -2,6 +2,7 @@
 //! signals, and judged by what it prints, answers and leaves behind.
 
 mod admin;
+mod commands;
 mod exit_codes;
 mod http;
 mod inherited;
