@@ -11,6 +11,7 @@ mod harness;
 mod admission;
 mod clocks;
 mod datagrams;
+mod documents;
 mod kill;
 mod limits;
 mod process;
