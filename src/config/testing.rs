@@ -106,7 +106,7 @@ fn effective<T: Serialize + serde::de::DeserializeOwned>(options: &Value) -> Res
 
 fn chunk(size: Size) -> Findings {
     match size.bytes() > 64 << 10 {
-        true => vec![Finding::error(&["chunk"], "`chunk` is at most 64KiB")],
+        true => vec![Finding::error(&["chunk"], "expected a size from \"1B\" to \"64KiB\"")],
         false => Vec::new(),
     }
 }
@@ -125,10 +125,9 @@ impl HandlerType for Echo {
         let options: EchoOptions = serde_json::from_value(options.clone()).expect("options fit the schema");
         let mut findings = chunk(options.chunk);
         if !options.greeting.is_empty() && !transports.intersects(Transports::STREAMS) {
-            findings.push(
-                Finding::error(&["greeting"], "a greeting needs connections, and no listener here has them")
-                    .help("leave `greeting` out"),
-            );
+            let message =
+                "a greeting is for streams, and a listener with this handler has datagram endpoints only";
+            findings.push(Finding::error(&["greeting"], message).help("remove it, or use prefix"));
         }
         findings
     }

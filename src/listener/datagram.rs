@@ -26,6 +26,10 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// How long an answer may wait for the send buffer.
 const SEND_WAIT: Duration = Duration::from_millis(100);
 
+/// How many batches a loop that ends takes at most: more than a receive buffer holds. What comes faster than it
+/// is answered must not keep the loop.
+const LAST_BATCHES: usize = 1024;
+
 /// Receives from a UDP socket until the binding is let go or the listener stops.
 pub(super) async fn run_udp(listening: Arc<Listening>, mut binding: watch::Receiver<Arc<Binding>>) {
     let Listening::Udp(socket) = &*listening else { return };
@@ -39,7 +43,7 @@ pub(super) async fn run_udp(listening: Arc<Listening>, mut binding: watch::Recei
                     return state.take_what_is_queued(&current);
                 }
             }
-            () = current.rules.door.stopped().cancelled() => return,
+            () = current.rules.door.stopped().cancelled() => return state.send_waiting(&current),
             never = state.receive_all(&current) => match never {},
         }
     }
@@ -67,7 +71,14 @@ struct UdpLoop<'a> {
 
 impl<'a> UdpLoop<'a> {
     fn new(socket: &'a AsyncFd<std::net::UdpSocket>) -> Self {
-        UdpLoop { socket, batch: Batch::new(), rates: SourceRates::new(), held: 0, next: 0, waiting: None }
+        UdpLoop {
+            socket,
+            batch: Batch::new(socket.get_ref()),
+            rates: SourceRates::new(),
+            held: 0,
+            next: 0,
+            waiting: None,
+        }
     }
 
     async fn receive_all(&mut self, binding: &Binding) -> Infallible {
@@ -157,7 +168,7 @@ impl<'a> UdpLoop<'a> {
     fn take_what_is_queued(&mut self, binding: &Binding) {
         let now = Instant::now();
         self.send_waiting(binding);
-        loop {
+        for _ in 0..LAST_BATCHES {
             while self.next < self.held {
                 self.next += 1;
                 self.answer_one(binding, now);
@@ -180,7 +191,7 @@ pub(super) async fn run_unixgram(listening: Arc<Listening>, mut binding: watch::
             biased;
             changed = binding.changed() => {
                 if changed.is_err() {
-                    while state.some(&current, Ask::Kernel).is_ok() {}
+                    let _ = (0..LAST_BATCHES).try_for_each(|_| state.some(&current, Ask::Kernel));
                     return;
                 }
             }

@@ -132,6 +132,16 @@ impl Ready {
         }))
     }
 
+    /// Listens at last, where that waited for the old socket to leave, and lets nobody else bind the port.
+    pub fn stand_alone(&self, options: &SocketOptions) {
+        if self.0.transport().is_stream()
+            && let Err(error) = net::relisten(&self.0, options)
+        {
+            tracing::error!(target: "polygate::listener", %error, "cannot listen");
+        }
+        net::set_reuse_port(&self.0, false);
+    }
+
     /// Starts the loop on the runtime that the caller has entered.
     pub fn start(self, binding: Binding) -> Running {
         let listening = Arc::new(self.0);

@@ -95,7 +95,8 @@ pub fn resolve(at: &HostPort) -> io::Result<Vec<SocketAddr>> {
 }
 
 /// Binds an endpoint: one socket, or one for each address of a name, or each inherited socket of the name.
-/// With `share` a port may be taken beside an old socket of ours that allows it (SO_REUSEPORT).
+/// With `share` a port may be taken beside an old socket of ours that allows it (SO_REUSEPORT); a TCP socket
+/// bound so does not listen yet, and so takes no connection from the old one.
 ///
 /// # Errors
 /// The first that could not be bound; those bound before it are closed.
@@ -140,7 +141,9 @@ fn inet(transport: Transport, at: SocketAddr, options: &SocketOptions, share: bo
     tune(transport, &socket, options)?;
     socket.bind(&SockAddr::from(at))?;
     if tcp {
-        socket.listen(backlog(options))?;
+        if !share {
+            socket.listen(backlog(options))?;
+        }
         finish(Socket::Tcp(OwnedFd::from(socket).into()))
     } else {
         let socket = UdpSocket::from(OwnedFd::from(socket));

@@ -4,7 +4,11 @@
 //! there. So ten thousand idle conns share a handful of buffers.
 
 use std::cell::RefCell;
+use std::io;
 use std::ops::{Deref, DerefMut};
+use std::task::{Poll, ready};
+
+use tokio::io::ReadBuf;
 
 /// Buffers that a thread keeps for later; more are freed. Bounds what stays after a peak to 1 MiB a thread.
 const KEPT_PER_THREAD: usize = 16;
@@ -13,35 +17,48 @@ const KEPT_PER_THREAD: usize = 16;
 pub(super) const MAX_CHUNK: usize = 64 * 1024;
 
 thread_local! {
-    static POOL: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static POOL: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Received bytes. Dropping it gives the buffer back.
 #[derive(Debug)]
 pub struct Chunk {
-    buffer: Vec<u8>,
+    buffer: Box<[u8]>,
     filled: usize,
 }
 
 impl Chunk {
-    /// An empty one with room for `limit` bytes (1 to 64 KiB).
-    pub(super) fn with_room(limit: usize) -> Self {
+    /// What one read of at most `limit` bytes (1 to 64 KiB) gives; none is the end. The buffer stays in the
+    /// pool until there is something in it, since most reads of a waiting conn find nothing. The read must
+    /// not read a chunk itself.
+    #[inline]
+    pub(super) fn read(
+        limit: usize,
+        read: impl FnOnce(&mut ReadBuf<'_>) -> Poll<io::Result<()>>,
+    ) -> Poll<io::Result<Option<Self>>> {
         let limit = limit.clamp(1, MAX_CHUNK);
-        let mut buffer = POOL.with_borrow_mut(Vec::pop).unwrap_or_default();
-        if buffer.len() < limit {
-            buffer.resize(limit, 0);
-        }
-        Chunk { buffer, filled: 0 }
+        POOL.with_borrow_mut(|pool| {
+            if pool.last().is_none_or(|top| top.len() < limit) {
+                provide(pool, limit);
+            }
+            let Some(top) = pool.last_mut() else { return Poll::Ready(Ok(None)) };
+            let mut buf = ReadBuf::new(&mut top[..limit]);
+            ready!(read(&mut buf))?;
+            let filled = buf.filled().len();
+            Poll::Ready(Ok(if filled == 0 {
+                None
+            } else {
+                pool.pop().map(|buffer| Chunk { buffer, filled })
+            }))
+        })
     }
+}
 
-    pub(super) fn room(&mut self, limit: usize) -> &mut [u8] {
-        let end = limit.clamp(1, MAX_CHUNK).min(self.buffer.len());
-        &mut self.buffer[..end]
-    }
-
-    pub(super) fn fill(&mut self, n: usize) {
-        self.filled = n;
-    }
+/// Puts a buffer that is large enough on top, in place of one that is not.
+#[cold]
+fn provide(pool: &mut Vec<Box<[u8]>>, limit: usize) {
+    pool.pop();
+    pool.push(vec![0; limit].into());
 }
 
 impl Drop for Chunk {
@@ -74,21 +91,38 @@ impl DerefMut for Chunk {
 mod tests {
     use super::*;
 
+    fn chunk(limit: usize, bytes: &'static [u8]) -> Option<Chunk> {
+        let read = |buf: &mut ReadBuf<'_>| {
+            buf.put_slice(&bytes[..bytes.len().min(buf.remaining())]);
+            Poll::Ready(Ok(()))
+        };
+        match Chunk::read(limit, read) {
+            Poll::Ready(chunk) => chunk.unwrap(),
+            Poll::Pending => None,
+        }
+    }
+
     #[test]
     fn a_buffer_comes_back_to_the_pool() {
-        let mut chunk = Chunk::with_room(100);
-        chunk.room(100)[..2].copy_from_slice(b"hi");
-        chunk.fill(2);
-        assert_eq!(&*chunk, b"hi");
-        let address = chunk.buffer.as_ptr();
-        drop(chunk);
-        assert_eq!(Chunk::with_room(50).buffer.as_ptr(), address);
+        let first = chunk(100, b"hi").unwrap();
+        assert_eq!(&*first, b"hi");
+        let address = first.buffer.as_ptr();
+        drop(first);
+        assert_eq!(chunk(50, b"again").unwrap().buffer.as_ptr(), address);
+    }
+
+    #[test]
+    fn whoever_waits_or_ends_holds_no_buffer() {
+        assert!(chunk(100, b"").is_none());
+        assert!(Chunk::read(100, |_| Poll::Pending).is_pending());
+        POOL.with_borrow(|pool| assert_eq!(pool.len(), 1));
     }
 
     #[test]
     fn a_pooled_buffer_gives_no_more_room_than_asked_for() {
-        drop(Chunk::with_room(1000));
-        assert_eq!(Chunk::with_room(10).room(10).len(), 10);
-        assert_eq!(Chunk::with_room(1 << 20).room(1 << 20).len(), MAX_CHUNK);
+        drop(chunk(1000, b"x"));
+        assert_eq!(chunk(3, b"abcdef").unwrap().len(), 3);
+        static LARGE: [u8; 2 * MAX_CHUNK] = [0; 2 * MAX_CHUNK];
+        assert_eq!(chunk(1 << 20, &LARGE).unwrap().len(), MAX_CHUNK);
     }
 }

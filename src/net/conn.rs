@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tracing::Level;
 
@@ -103,15 +103,7 @@ impl Conn {
     /// Reads what is there, at most `limit` bytes (at most 64 KiB). None is the peer's end. While it
     /// waits no buffer is held.
     pub async fn read_chunk(&mut self, limit: usize) -> io::Result<Option<Chunk>> {
-        poll_fn(|cx| {
-            let mut chunk = Chunk::with_room(limit);
-            let mut buf = ReadBuf::new(chunk.room(limit));
-            std::task::ready!(Pin::new(&mut *self).poll_read(cx, &mut buf))?;
-            let filled = buf.filled().len();
-            chunk.fill(filled);
-            Poll::Ready(Ok((filled > 0).then_some(chunk)))
-        })
-        .await
+        poll_fn(|cx| Chunk::read(limit, |buf| Pin::new(&mut *self).poll_read(cx, buf))).await
     }
 
     /// Writes two pieces as if they were one, with one system call where the kernel takes them.
@@ -129,14 +121,15 @@ impl Conn {
     }
 
     /// Ends the conn in order after its handler: FIN, and until the peer's own end what still comes is
-    /// thrown away. Then it is settled by dropping it.
-    pub(crate) async fn finish(mut self, result: io::Result<()>) {
+    /// thrown away. Dropping it then settles it.
+    pub(crate) async fn finish(&mut self, result: io::Result<()>) {
         match result {
             Ok(()) => {
                 let natural = if self.ended { CloseReason::Client } else { CloseReason::Handler };
                 self.outcome.get_or_insert(natural);
                 if self.stream.shutdown().await.is_ok() && !self.ended {
-                    linger(&mut self.stream).await;
+                    // Boxed, so that every conn is not as large as the few that linger.
+                    Box::pin(linger(&mut self.stream)).await;
                 }
             }
             Err(error) => {
@@ -155,11 +148,11 @@ impl Conn {
 pub(super) async fn linger(stream: &mut Stream) {
     let drain = async {
         let mut seen = 0;
-        let mut scratch = Chunk::with_room(16 * 1024);
         while seen < LINGER_BYTES {
-            match stream.read(scratch.room(16 * 1024)).await {
-                Ok(0) | Err(_) => return,
-                Ok(n) => seen += n,
+            match poll_fn(|cx| Chunk::read(16 * 1024, |buf| Pin::new(&mut *stream).poll_read(cx, buf))).await
+            {
+                Ok(Some(chunk)) => seen += chunk.len(),
+                Ok(None) | Err(_) => return,
             }
         }
     };

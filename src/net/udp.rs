@@ -72,23 +72,26 @@ pub fn ask_for_destination(socket: &UdpSocket) -> io::Result<()> {
     Ok(())
 }
 
+/// What the kernel fills in beside the bytes.
+type Headers = RefCell<MultiHeaders<SockaddrStorage>>;
+
 thread_local! {
-    /// What the kernel fills in beside the bytes. It holds pointers, so it stays with its thread, while a
-    /// loop and its buffers may move to another between two calls.
-    static HEADERS: RefCell<MultiHeaders<SockaddrStorage>> =
-        RefCell::new(MultiHeaders::preallocate(BATCH, Some(nix::cmsg_space!(libc::in6_pktinfo))));
+    /// They hold pointers, so they stay with their thread, while a loop and its buffers may move to another
+    /// between two calls. Each kind of socket has its own: the kernel leaves in them how long the address
+    /// and the control message were, and the next call takes that for the room that there is.
+    static HEADERS: [Headers; 4] = std::array::from_fn(|_| headers());
+}
+
+fn headers() -> Headers {
+    RefCell::new(MultiHeaders::preallocate(BATCH, Some(nix::cmsg_space!(libc::in6_pktinfo))))
 }
 
 /// Buffers for [`BATCH`] datagrams. Pages that no datagram has touched take no memory.
 pub struct Batch {
+    /// Which headers its socket uses.
+    kind: usize,
     slots: Vec<u8>,
     received: Vec<Received>,
-}
-
-impl Default for Batch {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 impl std::fmt::Debug for Batch {
@@ -98,9 +101,12 @@ impl std::fmt::Debug for Batch {
 }
 
 impl Batch {
-    /// Empty buffers.
-    pub fn new() -> Self {
-        Batch { slots: vec![0; BATCH * SLOT], received: Vec::with_capacity(BATCH) }
+    /// Empty buffers for that socket.
+    pub fn new(socket: &UdpSocket) -> Self {
+        let kind = socket
+            .local_addr()
+            .map_or(0, |bound| usize::from(bound.is_ipv6()) + 2 * usize::from(bound.ip().is_unspecified()));
+        Batch { kind, slots: vec![0; BATCH * SLOT], received: Vec::with_capacity(BATCH) }
     }
 
     /// Receives what is there, each datagram cut to `limit` bytes, and returns how many.
@@ -110,7 +116,8 @@ impl Batch {
     pub fn receive(&mut self, fd: RawFd, limit: usize) -> io::Result<usize> {
         self.received.clear();
         let limit = limit.clamp(1, SLOT);
-        HEADERS.with_borrow_mut(|headers| {
+        HEADERS.with(|kinds| {
+            let headers = &mut *kinds[self.kind].borrow_mut();
             let mut slots = self.slots.chunks_exact_mut(SLOT);
             let mut slices: [[IoSliceMut<'_>; 1]; BATCH] = std::array::from_fn(|_| {
                 let slot = slots.next().unwrap_or_default();
@@ -209,7 +216,7 @@ mod tests {
         for text in ["one", "", "three"] {
             client.send_to(text.as_bytes(), ("127.0.0.3", port)).unwrap();
         }
-        let mut batch = Batch::new();
+        let mut batch = Batch::new(&server);
         for round in 0..3 {
             // Headers are used again: the second round must say as much as the first.
             if round > 0 {
@@ -221,6 +228,28 @@ mod tests {
             assert_eq!((last.len, last.truncated, &slot[..last.len]), (4, true, &b"thre"[..]));
             assert_eq!(last.source, Source::V4("127.0.0.3".parse().unwrap()));
             assert_eq!(last.peer, client.local_addr().unwrap());
+        }
+    }
+
+    #[test]
+    fn sockets_of_every_kind_can_share_a_thread() {
+        for _ in 0..2 {
+            for (any, asked) in
+                [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::1", "::1"), ("::", "::1")]
+            {
+                let asked: IpAddr = asked.parse().unwrap();
+                let server = UdpSocket::bind((any, 0)).unwrap();
+                server.set_nonblocking(true).unwrap();
+                ask_for_destination(&server).unwrap();
+                let bound = server.local_addr().unwrap();
+                let client = UdpSocket::bind((asked, 0)).unwrap();
+                client.send_to(b"x", (asked, bound.port())).unwrap();
+                let mut batch = Batch::new(&server);
+                assert_eq!(batch.receive(server.as_raw_fd(), SLOT).unwrap(), 1);
+                let (received, _) = batch.get(0);
+                assert_eq!(received.peer, client.local_addr().unwrap());
+                assert_eq!(received.source.ip(), bound.ip().is_unspecified().then_some(asked), "{any}");
+            }
         }
     }
 
@@ -242,7 +271,7 @@ mod tests {
         ask_for_destination(&server).unwrap();
         let client = UdpSocket::bind("[::1]:0").unwrap();
         client.send_to(b"q", ("::1", server.local_addr().unwrap().port())).unwrap();
-        let mut batch = Batch::new();
+        let mut batch = Batch::new(&server);
         batch.receive(server.as_raw_fd(), SLOT).unwrap();
         let (question, _) = batch.get(0);
         assert_eq!(question.source.ip(), Some("::1".parse().unwrap()));

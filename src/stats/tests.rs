@@ -1,3 +1,5 @@
+//! Tests of accounts: ledgers, meters, and what a snapshot makes of them.
+
 use super::*;
 use crate::config::Timeouts;
 use tokio_util::sync::CancellationToken;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Inner;
 use super::live::{Key, Live, LiveListener, LiveSocket, keys, site_address};
-use super::prepare::{NewSocket, Prepared, keeps_sockets};
+use super::prepare::{NewSocket, Prepared, kept_sockets};
 use crate::config::{Config, Listener};
 use crate::handler::Built;
 use crate::listener::{Binding, Door, Rules};
@@ -40,9 +40,11 @@ pub(super) fn commit(inner: &Inner, live: &mut Live, prepared: Prepared, generat
         new.insert(listener.name.clone(), entry);
     }
     live.listeners = old;
-    drop_sockets(live, &config);
+    let leaving = take_leaving(live, &config);
     live.listeners = new;
     start(inner, live, sockets, &touched);
+    // After the new ones listen: their loops take what is queued, and end.
+    drop(leaving);
     inner.stats.retain(|name, transport| {
         config.listener(name).is_some_and(|listener| listener.transports().contains(transport))
     });
@@ -93,16 +95,17 @@ fn changed(
     LiveListener { config: listener.clone(), built, door, rules, keys: keys(listener), generation }
 }
 
-/// Lets go of the sockets that the new configuration does not name, or that belong to a listener that
-/// starts again: their loops take what is queued, and end. `live.listeners` are still the old ones.
-fn drop_sockets(live: &mut Live, config: &Config) {
-    let kept_by = |listener| keys(listener).into_iter().filter(|key| keeps_sockets(live, listener, key));
-    let wanted: Vec<Key> = config.listeners.iter().flat_map(kept_by).collect();
-    live.sockets.retain(|key, _| wanted.contains(key));
+/// Takes out the sockets that the new configuration does not keep. `live.listeners` are still the old ones.
+fn take_leaving(live: &mut Live, config: &Config) -> BTreeMap<Key, Vec<LiveSocket>> {
+    let kept = kept_sockets(live, config);
+    let (stay, leave) =
+        std::mem::take(&mut live.sockets).into_iter().partition(|(key, _)| kept.contains(key));
+    live.sockets = stay;
+    leave
 }
 
 fn start(inner: &Inner, live: &mut Live, mut sockets: BTreeMap<Key, Vec<NewSocket>>, touched: &[String]) {
-    let Live { listeners, sockets: running, drain } = live;
+    let Live { listeners, sockets: running, drain, .. } = live;
     for listener in listeners.values() {
         let is_touched = touched.contains(&listener.config.name);
         for key in &listener.keys {
@@ -119,6 +122,9 @@ fn start(inner: &Inner, live: &mut Live, mut sockets: BTreeMap<Key, Vec<NewSocke
             let Some(new) = sockets.remove(key) else { continue };
             let started = new.into_iter().map(|new| {
                 let site = site(inner, listener, drain, &new.view, new.inet);
+                if new.shared {
+                    new.ready.stand_alone(&listener.config.socket);
+                }
                 let running = new.ready.start(Binding { rules: listener.rules.clone(), site });
                 LiveSocket { running, view: new.view, inet: new.inet }
             });

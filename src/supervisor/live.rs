@@ -101,13 +101,36 @@ pub(super) struct Live {
     pub(super) listeners: BTreeMap<String, LiveListener>,
     /// An endpoint may be several sockets: a name with several addresses, an inherited name.
     pub(super) sockets: BTreeMap<Key, Vec<LiveSocket>>,
+    /// Sockets beside which a new one may be bound for the moment.
+    pub(super) sharing: Vec<Key>,
     /// Every site that still may have conns; asked to drain at shutdown.
     pub(super) drain: CancellationToken,
 }
 
 impl Live {
     pub(super) fn new() -> Self {
-        Live { listeners: BTreeMap::new(), sockets: BTreeMap::new(), drain: CancellationToken::new() }
+        Live {
+            listeners: BTreeMap::new(),
+            sockets: BTreeMap::new(),
+            sharing: Vec::new(),
+            drain: CancellationToken::new(),
+        }
+    }
+
+    /// Lets a second socket be bound beside those of the keys.
+    pub(super) fn share(&mut self, keys: &[Key]) {
+        self.each_socket(keys, |socket| socket.running.share_port(true));
+        self.sharing.extend_from_slice(keys);
+    }
+
+    /// Forbids it again.
+    pub(super) fn stop_sharing(&mut self) {
+        let keys = std::mem::take(&mut self.sharing);
+        self.each_socket(&keys, |socket| socket.running.share_port(false));
+    }
+
+    fn each_socket(&self, keys: &[Key], f: impl Fn(&LiveSocket)) {
+        keys.iter().filter_map(|key| self.sockets.get(key)).flatten().for_each(f);
     }
 
     /// What the views may see of the listeners, in the order of the configuration.

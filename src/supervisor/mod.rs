@@ -322,13 +322,18 @@ impl Inner {
         if !nothing_to_do {
             // Sockets are registered with, and loops started on, the data plane's runtime.
             let _data = self.data.enter();
-            let prepared = prepare::prepare(self, live, config.clone())?;
+            let prepared = prepare::prepare(self, live, config.clone(), dry_run);
+            if dry_run || prepared.is_err() {
+                live.stop_sharing();
+            }
+            let prepared = prepared?;
             if dry_run {
                 drop(prepared);
             } else {
                 generation += 1;
                 let room = room_for_connections(&config, nofile);
                 commit::commit(self, live, prepared, generation, room);
+                live.stop_sharing();
                 *self.published() = live.publish(&config.listeners);
             }
         }

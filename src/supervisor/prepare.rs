@@ -1,12 +1,12 @@
 //! Prepare: everything about a new configuration that can fail. Dropping what it returns undoes it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Inner;
-use super::live::{Key, Live, keys, may_overlap};
+use super::live::{Key, Live, LiveListener, keys, may_overlap};
 use super::view::{EndpointView, ReloadError};
-use crate::config::{Config, Endpoint, Listener, SocketOptions, Timeout, UnixMode};
+use crate::config::{Config, Endpoint, Listener, SocketOptions, Timeout, Transport, UnixMode};
 use crate::handler::{Built, Context};
 use crate::listener::Ready;
 use crate::net::{self, AdminSocket, Bound};
@@ -27,14 +27,35 @@ pub(super) struct NewSocket {
     pub(super) ready: Ready,
     pub(super) view: EndpointView,
     pub(super) inet: Option<std::net::SocketAddr>,
+    /// Bound beside an old socket of ours: a stream socket of this kind does not listen before commit, so
+    /// that no connection comes to it that a failure would reset.
+    pub(super) shared: bool,
 }
 
 /// Builds every handler that is new or changed, and binds every endpoint that is new. Must be called inside
 /// the data runtime's context, where the sockets are registered.
-pub(super) fn prepare(inner: &Inner, live: &Live, config: Config) -> Result<Prepared, ReloadError> {
+pub(super) fn prepare(
+    inner: &Inner,
+    live: &mut Live,
+    config: Config,
+    dry_run: bool,
+) -> Result<Prepared, ReloadError> {
     let handlers = build_handlers(inner, live, &config)?;
-    let sockets = bind_sockets(inner, live, &config)?;
+    let missing = missing(live, &config);
+    // Those beside an old socket come last: once bound, a datagram socket takes some of the other's.
+    let (beside, alone): (Vec<_>, Vec<_>) = missing.iter().partition(|missing| !missing.beside.is_empty());
+    let mut sockets = BTreeMap::new();
+    for missing in alone {
+        sockets.insert(missing.key.clone(), bind_one(inner, live, missing)?);
+    }
     let admin = bind_admin(inner, &config)?;
+    for missing in beside {
+        let takes_at_once = missing.endpoint.transport() == Transport::Udp;
+        if !(dry_run && takes_at_once) {
+            sockets.insert(missing.key.clone(), bind_one(inner, live, missing)?);
+        }
+    }
+    drop(missing);
     Ok(Prepared { config, handlers, sockets, admin })
 }
 
@@ -64,56 +85,65 @@ fn build_handlers(
     Ok(handlers)
 }
 
-/// Whether the sockets of a key are there and may be kept for the listener. Those of a listener that has
-/// stopped by itself are closed: one that is changed, or has its endpoint now, starts with new ones.
-pub(super) fn keeps_sockets(live: &Live, listener: &Listener, key: &Key) -> bool {
-    let owner = live.listeners.values().find(|old| old.keys.contains(key));
-    owner.is_none_or(|old| !old.door.stopped().is_cancelled() || old.config == *listener)
+/// The sockets that the new configuration keeps: their key is named, and they are open. Those of a listener
+/// that has stopped by itself are closed: one that is changed, or has its endpoint now, starts with new ones.
+pub(super) fn kept_sockets(live: &Live, config: &Config) -> BTreeSet<Key> {
+    let owners: BTreeMap<&Key, &LiveListener> =
+        live.listeners.values().flat_map(|owner| owner.keys.iter().map(move |key| (key, owner))).collect();
+    let is_open = |key: &Key, listener: &Listener| {
+        let owner = owners.get(key);
+        owner.is_none_or(|old| !old.door.stopped().is_cancelled() || old.config == *listener)
+    };
+    let mut kept = BTreeSet::new();
+    for listener in &config.listeners {
+        kept.extend(keys(listener).into_iter().filter(|key| is_open(key, listener)));
+    }
+    kept.retain(|key| live.sockets.contains_key(key));
+    kept
 }
 
-fn bind_sockets(
-    inner: &Inner,
-    live: &Live,
-    config: &Config,
-) -> Result<BTreeMap<Key, Vec<NewSocket>>, ReloadError> {
-    let wanted: Vec<Key> = config.listeners.iter().flat_map(keys).collect();
+/// An endpoint that has no socket yet.
+struct Missing<'a> {
+    listener: &'a Listener,
+    endpoint: &'a Endpoint,
+    key: Key,
+    /// The sockets that leave and whose address overlaps.
+    beside: Vec<Key>,
+}
+
+fn missing<'a>(live: &Live, config: &'a Config) -> Vec<Missing<'a>> {
+    let kept = kept_sockets(live, config);
     let leaving: Vec<(&Key, &Endpoint)> = (live.sockets.keys())
-        .filter(|key| !wanted.contains(key))
+        .filter(|key| !kept.contains(key))
         .filter_map(|key| if let Key::Fixed(endpoint) = key { Some((key, endpoint)) } else { None })
         .collect();
-    let mut sockets = BTreeMap::new();
+    let mut missing = Vec::new();
     for listener in &config.listeners {
         for (key, endpoint) in keys(listener).into_iter().zip(&listener.bind) {
-            if live.sockets.contains_key(&key) && keeps_sockets(live, listener, &key) {
-                continue;
+            if !kept.contains(&key) {
+                let overlapping = leaving.iter().filter(|(_, old)| may_overlap(old, endpoint));
+                let beside = overlapping.map(|(key, _)| (*key).clone()).collect();
+                missing.push(Missing { listener, endpoint, key, beside });
             }
-            let old: Vec<_> = (leaving.iter())
-                .filter(|(_, old)| may_overlap(old, endpoint))
-                .filter_map(|(key, _)| live.sockets.get(key))
-                .flatten()
-                .collect();
-            // Both must allow it while the second one binds; afterwards nobody else may join.
-            old.iter().for_each(|socket| socket.running.share_port(true));
-            let bound = net::bind(endpoint, &listener.socket, &inner.inherited, !old.is_empty());
-            old.iter().for_each(|socket| socket.running.share_port(false));
-            let fail = |endpoint: String, source| ReloadError::Bind {
-                listener: listener.name.clone(),
-                endpoint,
-                source,
-            };
-            let bound = bound.map_err(|error| fail(error.endpoint, error.source))?;
-            let ready = bound.into_iter().map(|b| register(endpoint, b, !old.is_empty()));
-            let ready: Result<Vec<_>, _> = ready.collect();
-            sockets.insert(key, ready.map_err(|source| fail(endpoint.to_string(), source))?);
         }
     }
-    Ok(sockets)
+    missing
+}
+
+fn bind_one(inner: &Inner, live: &mut Live, missing: &Missing<'_>) -> Result<Vec<NewSocket>, ReloadError> {
+    let Missing { listener, endpoint, beside, .. } = missing;
+    let share = !beside.is_empty();
+    // Both sockets must allow the second one; commit, or giving up, forbids it again.
+    live.share(beside);
+    let fail =
+        |endpoint: String, source| ReloadError::Bind { listener: listener.name.clone(), endpoint, source };
+    let bound = net::bind(endpoint, &listener.socket, &inner.inherited, share);
+    let bound = bound.map_err(|error| fail(error.endpoint, error.source))?;
+    let ready: Result<Vec<_>, _> = bound.into_iter().map(|b| register(endpoint, b, share)).collect();
+    ready.map_err(|source| fail(endpoint.to_string(), source))
 }
 
 fn register(endpoint: &Endpoint, bound: Bound, shared: bool) -> std::io::Result<NewSocket> {
-    if shared {
-        net::set_reuse_port(&bound.socket, false);
-    }
     let view = EndpointView {
         bind: endpoint.to_string(),
         address: bound.address.clone(),
@@ -121,7 +151,7 @@ fn register(endpoint: &Endpoint, bound: Bound, shared: bool) -> std::io::Result<
         inode: bound.inode,
     };
     let inet = bound.inet;
-    Ok(NewSocket { ready: Ready::register(bound)?, view, inet })
+    Ok(NewSocket { ready: Ready::register(bound)?, view, inet, shared })
 }
 
 /// The sockets of the admin API keep their endpoints' identity, too.

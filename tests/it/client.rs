@@ -76,6 +76,15 @@ impl Stream {
         self.hear(answer);
     }
 
+    /// Asks once, where the answer may be an error.
+    pub(crate) fn try_ask(mut self, question: &str) -> io::Result<Vec<u8>> {
+        self.write_all(question.as_bytes())?;
+        let mut bytes = vec![0; 1024];
+        let n = self.read(&mut bytes)?;
+        bytes.truncate(n);
+        Ok(bytes)
+    }
+
     /// What one read gives, as the tutorials' clients do.
     #[track_caller]
     pub(crate) fn recv(&mut self) -> String {
@@ -226,6 +235,17 @@ impl Datagrams {
         self.send(question);
         let heard = self.recv();
         assert!(heard == answer.as_ref(), "heard {:?}", String::from_utf8_lossy(&heard));
+    }
+
+    /// Asks once, where no answer may come: it is waited for only a moment.
+    pub(crate) fn try_ask(self, question: &str) -> io::Result<Vec<u8>> {
+        let moment = Some(std::time::Duration::from_millis(200));
+        match &self {
+            Datagrams::Udp(socket) => socket.set_read_timeout(moment)?,
+            Datagrams::Unix(socket) => socket.set_read_timeout(moment)?,
+        }
+        self.try_send(question)?;
+        self.try_recv()
     }
 
     /// How many datagrams are there now.

@@ -100,19 +100,21 @@ impl Gate {
 
     /// Reads the file again, whatever is in it.
     pub(crate) fn reload_file(&self, dry_run: bool) -> Result<Report, ReloadError> {
-        self.runtime.block_on(self.supervisor().reload(Trigger::Api, dry_run))
+        self.wait_for(self.supervisor().reload(Trigger::Api, dry_run))
     }
 
     /// Shuts down as SIGTERM does.
     pub(crate) fn shutdown(&self) -> Drained {
-        self.runtime.block_on(self.gateway().shutdown())
+        self.wait_for(self.gateway().shutdown())
     }
 
     /// Waits until every listener has had its `accept_total`.
     pub(crate) fn stopped(&self) {
-        self.runtime
-            .block_on(async { tokio::time::timeout(DEADLINE, self.gateway().stopped()).await })
-            .unwrap();
+        self.wait_for(self.gateway().stopped());
+    }
+
+    fn wait_for<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(async { tokio::time::timeout(DEADLINE, future).await }).expect("not in time")
     }
 
     /// Every address of a listener, as bound, in the order of the configuration.
@@ -231,7 +233,7 @@ pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < DEADLINE, "not within {DEADLINE:?}: {what}");
-        std::thread::sleep(POLL);
+        pause();
     }
 }
 
@@ -240,8 +242,13 @@ pub(crate) fn during(time: Duration, mut action: impl FnMut()) {
     let start = Instant::now();
     while start.elapsed() < time {
         action();
-        std::thread::sleep(POLL);
+        pause();
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test's thread is no runtime's, and tests wait only here")]
+fn pause() {
+    std::thread::sleep(POLL);
 }
 
 /// A name that no other test has.

@@ -7,12 +7,22 @@
 
 mod client;
 mod harness;
+mod program;
 
 mod admission;
 mod clocks;
+mod config_fixtures;
 mod datagrams;
 mod documents;
+mod example;
+mod inherited;
 mod kill;
 mod limits;
 mod process;
+mod reload;
+mod reload_fails;
+mod reload_sockets;
+mod shutdown;
 mod streams;
+mod tidy;
+mod unix_sockets;

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# The README's tour, command by command: what is printed must be what is written. It runs in a copy, on the
+# ports of the shipped configuration.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+
+need python3 nc socat curl
+build
+
+cp -r "$ROOT/config" "$ROOT/README.md" "$WORK"
+mkdir -p "$WORK/target/release"
+ln -s "$POLYGATE" "$WORK/target/release/polygate"
+cd "$WORK"
+unset POLYGATE_CONFIG POLYGATE_ADMIN
+POLYGATE=$POLYGATE TMPDIR=$WORK python3 "$ROOT/ci/lib/docs.py" README.md
