@@ -2,6 +2,8 @@
 //! signals, and judged by what it prints, answers and leaves behind.
 
 mod admin;
+mod admin_config;
+mod admin_http;
 mod commands;
 mod exit_codes;
 mod http;
