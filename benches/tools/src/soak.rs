@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::args::{Args, Failure};
-use crate::udp::datagram;
+use crate::udp::stamp;
 
 /// Nothing takes longer than this unless it is lost.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -30,7 +30,9 @@ struct Kind {
     failures: AtomicU64,
 }
 
-type Round = Box<dyn FnMut(u64) -> Result<usize, Failure> + Send>;
+/// One round of a client by its number, or, with none, the end: what is under way is waited for. Returns the
+/// bytes that came back.
+type Round = Box<dyn FnMut(Option<u64>) -> Result<usize, Failure> + Send>;
 
 pub fn run(args: &Args) -> Result<(), Failure> {
     let tcp: SocketAddr = args.get("tcp")?;
@@ -68,7 +70,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         stream.set_write_timeout(Some(PATIENCE))?;
         Ok(pipelined(stream, id))
     })?;
-    add("tcp_short", 4, &|id| Ok(Box::new(move |number| short(tcp, id, number))))?;
+    add("tcp_short", 4, &|id| {
+        Ok(Box::new(move |number| number.map_or(Ok(0), |number| short(tcp, id, number))))
+    })?;
     add("udp", 2, &|id| {
         let socket = UdpSocket::bind("127.0.0.1:0")?;
         socket.connect(udp)?;
@@ -109,9 +113,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 /// Does rounds until the end. A client that failed stops: what follows a loss means nothing.
 fn client(kind: &Kind, id: usize, mut round: Round, ended: &AtomicBool) {
     for number in 0.. {
-        if ended.load(Relaxed) {
-            return;
-        }
+        let number = (!ended.load(Relaxed)).then_some(number);
         match round(number) {
             Ok(bytes) => {
                 kind.rounds.fetch_add(1, Relaxed);
@@ -119,9 +121,12 @@ fn client(kind: &Kind, id: usize, mut round: Round, ended: &AtomicBool) {
             }
             Err(error) => {
                 kind.failures.fetch_add(1, Relaxed);
-                eprintln!("{} {id}, round {number}: {error}", kind.name);
+                eprintln!("{} {id}, round {number:?}: {error}", kind.name);
                 return;
             }
+        }
+        if number.is_none() {
+            return;
         }
         // So that the clients leave the machine some time for the reloads.
         thread::sleep(Duration::from_micros(200));
@@ -138,10 +143,13 @@ fn size(id: usize, number: u64) -> usize {
 fn pipelined(mut stream: impl Read + Write + Send + 'static, id: usize) -> Round {
     let mut under_way = None;
     Box::new(move |number| {
-        let mut piece = vec![0; size(id, number)];
-        datagram(&mut piece, id, number);
-        stream.write_all(&piece)?;
-        let Some(expected) = under_way.replace(piece) else { return Ok(0) };
+        let piece = number.map(|number| {
+            let mut piece = vec![0; size(id, number)];
+            stamp(&mut piece, id, number);
+            piece
+        });
+        stream.write_all(piece.as_deref().unwrap_or_default())?;
+        let Some(expected) = std::mem::replace(&mut under_way, piece) else { return Ok(0) };
         let mut answer = vec![0; expected.len()];
         stream.read_exact(&mut answer)?;
         if answer == expected { Ok(answer.len()) } else { Err("a byte is not what was sent".into()) }
@@ -151,7 +159,7 @@ fn pipelined(mut stream: impl Read + Write + Send + 'static, id: usize) -> Round
 /// A connection for one question: all of the answer, and then the end.
 fn short(to: SocketAddr, id: usize, number: u64) -> Result<usize, Failure> {
     let mut question = vec![0; size(id, number)];
-    datagram(&mut question, id, number);
+    stamp(&mut question, id, number);
     let mut stream =
         TcpStream::connect_timeout(&to, PATIENCE).map_err(|error| format!("connect: {error}"))?;
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -172,19 +180,25 @@ fn windowed(
     let mut under_way = VecDeque::new();
     let mut answer = vec![0; 64 * 1024];
     Box::new(move |number| {
-        let mut question = vec![0; 16 + size(id, number) % 1_400];
-        datagram(&mut question, id, number);
-        send(&question).map_err(|error| format!("send: {error}"))?;
-        under_way.push_back(question);
-        let expected = match under_way.pop_front() {
-            Some(oldest) if under_way.len() + 1 == window => oldest,
-            Some(oldest) => {
-                under_way.push_front(oldest);
-                return Ok(0);
+        let mut bytes = 0;
+        let keep = match number {
+            Some(number) => {
+                let mut question = vec![0; 16 + size(id, number) % 1_400];
+                stamp(&mut question, id, number);
+                send(&question).map_err(|error| format!("send: {error}"))?;
+                under_way.push_back(question);
+                window - 1
             }
-            None => return Ok(0),
+            None => 0,
         };
-        let n = receive(&mut answer).map_err(|error| format!("no answer: {error}"))?;
-        if answer[..n] == expected[..] { Ok(n) } else { Err("an answer is missing or different".into()) }
+        while under_way.len() > keep {
+            let Some(expected) = under_way.pop_front() else { break };
+            let n = receive(&mut answer).map_err(|error| format!("no answer: {error}"))?;
+            if answer[..n] != expected[..] {
+                return Err("an answer is missing or different".into());
+            }
+            bytes += n;
+        }
+        Ok(bytes)
     })
 }

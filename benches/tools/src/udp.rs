@@ -11,9 +11,9 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use crate::args::{Args, Failure};
 use crate::process::Window;
 
-/// What a socket with that number sends as its `number`th.
-pub fn datagram(buffer: &mut [u8], socket: usize, number: u64) {
-    let words = [number, socket as u64];
+/// Fills in what a client with that number sends as its `number`th.
+pub fn stamp(buffer: &mut [u8], client: usize, number: u64) {
+    let words = [number, client as u64];
     for (i, byte) in buffer.iter_mut().enumerate() {
         *byte = words[(i / 8) % 2].to_le_bytes()[i % 8];
     }
@@ -33,7 +33,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         socket.set_nonblocking(true)?;
         epoll::add(&epoll, &socket, EventData::new_u64(id as u64), EventFlags::IN)?;
         for number in 0..window_size {
-            datagram(&mut buffer, id, number);
+            stamp(&mut buffer, id, number);
             socket.send(&buffer)?;
         }
         sockets.push((socket, window_size, 0u64));
@@ -56,13 +56,13 @@ pub fn run(args: &Args) -> Result<(), Failure> {
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                     Err(error) => return Err(error.into()),
                 };
-                datagram(&mut buffer, id, *answered);
+                stamp(&mut buffer, id, *answered);
                 if answer[..n] != buffer[..] {
                     return Err("an answer is not what was sent, or not in order".into());
                 }
                 *answered += 1;
                 requests += 1;
-                datagram(&mut buffer, id, *sent);
+                stamp(&mut buffer, id, *sent);
                 socket.send(&buffer)?;
                 *sent += 1;
             }

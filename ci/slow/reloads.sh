@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# 200 reloads under load: clients of every transport check every byte and every datagram while two
+# configurations take turns, which differ in handler options, limits, timeouts and socket options, in the
+# name of a listener that keeps its sockets, and in a listener that comes and goes. Nothing may be lost.
+#
+#   ci/slow/reloads.sh
+#
+#   RELOADS=200   how many; PORT=17500 the first of four ports
+set -euo pipefail
+# shellcheck source=SCRIPTDIR/../../benches/lib.sh
+source "$(dirname "$0")/../../benches/lib.sh"
+
+need curl curl
+need jq jq
+reloads=${RELOADS:-200}
+port=${PORT:-17500}
+admin=http://127.0.0.1:$((port + 1))
+build
+
+# common NAME: the listener that is talked to; its name is not its sockets' identity.
+common() {
+    cat <<END
+state_dir = "$scratch/var"
+[admin]
+bind = "tcp://127.0.0.1:$((port + 1))"
+[listeners.$1]
+bind = ["tcp://127.0.0.1:$port", "udp://127.0.0.1:$port", "unix://echo.sock", "unixgram://echo.dgram"]
+handler = "talk"
+END
+}
+{
+    common first
+    cat <<'END'
+[handlers.talk]
+type = "echo"
+chunk = "16KiB"
+END
+} >"$scratch/a.toml"
+{
+    common second
+    cat <<END
+[listeners.second.limits]
+max_connections = 500
+max_connections_per_ip = 400
+[listeners.second.timeouts]
+idle = "1m"
+[listeners.second.socket]
+backlog = 512
+nodelay = false
+[listeners.second.datagrams]
+max_size = "32KiB"
+[handlers.talk]
+type = "echo"
+chunk = "1KiB"
+[listeners.guest]
+bind = ["tcp://127.0.0.1:$((port + 2))", "udp://127.0.0.1:$((port + 3))"]
+handler = "upper"
+END
+} >"$scratch/b.toml"
+
+cp "$scratch/a.toml" "$scratch/polygate.toml"
+start_gateway "$scratch/polygate.toml"
+gateway=$pid
+
+# Every reload is asked for through the admin API and must have been applied; every tenth, SIGHUP asks too.
+reload_all() {
+    local number answer before
+    for ((number = 1; number <= reloads; number++)); do
+        if ((number % 2)); then cp "$scratch/b.toml" "$scratch/next"; else cp "$scratch/a.toml" "$scratch/next"; fi
+        mv "$scratch/next" "$scratch/polygate.toml"
+        if ((number % 10 == 0)); then
+            before=$(applied)
+            kill -HUP "$gateway"
+            until [ "$(applied)" -gt "$before" ]; do sleep 0.02; done
+        else
+            answer=$(curl -sS --max-time 10 -X POST -w '\n%{http_code}' "$admin/api/v1/config/reload")
+            [ "${answer##*$'\n'}" = 200 ] || die "reload $number: $answer"
+        fi
+        sleep 0.1
+    done
+    echo "$number" >"$scratch/done"
+}
+
+# applied: reloads so far that were applied.
+applied() {
+    curl -sS --max-time 10 "$admin/metrics" |
+        awk '/^polygate_config_reloads_total/ { n += $2 } /^polygate_config_reload_failures_total/ { n -= $2 } END { print n + 0 }'
+}
+
+machine
+reload_all | timeout 900 "$tools" soak "tcp=127.0.0.1:$port" "udp=127.0.0.1:$port" "unix=$scratch/var/echo.sock" \
+    "unixgram=$scratch/var/echo.dgram" "folder=$scratch"
+
+echo
+sleep 1
+curl -sS "$admin/metrics" | grep -E '^polygate_(config_reload|connections_(accepted|closed|rejected)|accept_errors|datagrams_(received|sent|dropped))' | grep -v ' 0$' || true
+[ "$(applied)" -eq "$reloads" ] || die "$(applied) of $reloads reloads were applied"
