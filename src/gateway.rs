@@ -159,7 +159,12 @@ fn control_thread(
                 return None;
             }
         };
-        tokio::spawn(clocks::run(supervisor.stats().clone()));
+        let clocked = supervisor.clone();
+        let shortest = move || {
+            let running = clocked.running();
+            running.config.listeners.iter().map(|listener| clocks::pause_for(&listener.timeouts)).min()
+        };
+        tokio::spawn(clocks::run(supervisor.stats().clone(), shortest));
         let admin = tokio::spawn(admin::serve(supervisor.clone(), end.clone()));
         drop(tell.send(Ok(supervisor.clone())));
         end.cancelled().await;

@@ -152,8 +152,8 @@ pub struct Built {
     pub stream: Option<Arc<dyn StreamService>>,
     /// For datagrams.
     pub datagram: Option<Arc<dyn DatagramService>>,
-    /// What a connection hears that is turned away.
-    pub refusal: fn(RejectReason) -> Option<Cow<'static, [u8]>>,
+    /// What a connection hears that is turned away, by reason.
+    pub refusals: Arc<[Option<Cow<'static, [u8]>>]>,
     /// What it counts.
     pub counters: &'static [Counter],
 }
@@ -252,7 +252,10 @@ impl<H: Handler> HandlerType for Typed<H> {
     }
 
     fn transports(&self) -> Transports {
-        H::TRANSPORTS
+        // What it says, as far as it was registered for that.
+        let streams = if self.stream.is_some() { Transports::STREAMS } else { Transports::NONE };
+        let datagrams = if self.datagram.is_some() { Transports::DATAGRAMS } else { Transports::NONE };
+        H::TRANSPORTS & (streams | datagrams)
     }
 
     fn schema(&self) -> Value {
@@ -290,7 +293,7 @@ impl<H: Handler> Kind for Typed<H> {
             kind: H::NAME,
             stream: self.stream.map(|cast| cast(handler.clone())),
             datagram: self.datagram.map(|cast| cast(handler.clone())),
-            refusal: H::refusal,
+            refusals: RejectReason::ALL.iter().map(|reason| H::refusal(*reason)).collect(),
             counters: H::COUNTERS,
         })
     }

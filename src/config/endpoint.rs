@@ -81,6 +81,13 @@ impl From<Transport> for Transports {
     }
 }
 
+impl std::ops::BitAnd for Transports {
+    type Output = Transports;
+    fn bitand(self, other: Transports) -> Transports {
+        Transports(self.0 & other.0)
+    }
+}
+
 impl std::ops::BitOr for Transports {
     type Output = Transports;
     fn bitor(self, other: Transports) -> Transports {

@@ -15,11 +15,12 @@ const TICK: (Duration, Duration) = (Duration::from_millis(20), Duration::from_mi
 /// How long a handler that waits for its kill may take to say goodbye.
 const GOODBYE_MS: u64 = 1_000;
 
-/// Ticks for ever.
-pub async fn run(stats: Arc<Stats>) {
+/// Ticks for ever. `shortest` says how often at least, by the timeouts of the listeners ([`pause_for`]).
+pub async fn run(stats: Arc<Stats>, shortest: impl Fn() -> Option<Duration>) {
     let mut pause = TICK.1;
     loop {
-        tokio::time::sleep(pause).await;
+        // In steps, since a conn with a shorter timeout may come meanwhile.
+        tokio::time::sleep(pause.min(shortest().unwrap_or(TICK.1))).await;
         let now = stats.now_ms();
         pause = TICK.1;
         stats.each_live(|meter| {
@@ -29,7 +30,8 @@ pub async fn run(stats: Arc<Stats>) {
     }
 }
 
-fn pause_for(timeouts: &Timeouts) -> Duration {
+/// How often a conn with such timeouts must be looked at.
+pub fn pause_for(timeouts: &Timeouts) -> Duration {
     let Timeouts { handshake, first_byte, request, idle, stall, lifetime } = timeouts;
     let all = [handshake, first_byte, request, idle, stall, lifetime];
     let shortest = all.into_iter().filter_map(|timeout| timeout.get()).min().unwrap_or(TICK.1 * 8);

@@ -191,10 +191,10 @@ pub(super) async fn run_unixgram(listening: Arc<Listening>, mut binding: watch::
             biased;
             changed = binding.changed() => {
                 if changed.is_err() {
-                    let _ = (0..LAST_BATCHES).try_for_each(|_| state.some(&current, Ask::Kernel));
-                    return;
+                    return state.take_what_is_queued(&listening, &current);
                 }
             }
+            () = current.site.drain.cancelled() => return state.take_what_is_queued(&listening, &current),
             () = current.rules.door.stopped().cancelled() => return,
             never = state.receive_all(&current) => match never {},
         }
@@ -208,6 +208,13 @@ struct UnixgramLoop<'a> {
 }
 
 impl UnixgramLoop<'_> {
+    /// Answers what the kernel has queued already. The node goes first, so that nothing is sent to a socket
+    /// that is about to be closed.
+    fn take_what_is_queued(&mut self, listening: &Listening, binding: &Binding) {
+        listening.unlink();
+        let _ = (0..LAST_BATCHES).try_for_each(|_| self.some(binding, Ask::Kernel));
+    }
+
     async fn receive_all(&mut self, binding: &Binding) -> Infallible {
         loop {
             match self.some(binding, Ask::Reactor) {

@@ -35,6 +35,15 @@ impl Door {
         }
     }
 
+    /// The same place for a new `accept_total`: who is inside is still counted.
+    #[must_use]
+    pub fn renewed(&self, rate: u32, total: u64) -> Self {
+        let mut door = Door::new(self.gate.limit(), rate, total);
+        door.gate = self.gate.clone();
+        door.peers = self.peers.clone();
+        door
+    }
+
     /// Its `accept_total`.
     pub fn total(&self) -> u64 {
         self.total

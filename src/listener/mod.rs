@@ -13,12 +13,13 @@ mod stream;
 
 pub use door::Door;
 pub use guard::OwnAddresses;
+pub use stream::GENTLE_REFUSALS;
 
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::{UnixDatagram, UnixListener};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use ipnet::IpNet;
 use tokio::io::unix::AsyncFd;
@@ -74,13 +75,16 @@ pub struct Binding {
     pub site: Arc<Site>,
 }
 
+/// The node of a Unix socket, which goes before the socket is closed.
+type Node = Mutex<Option<UnixNode>>;
+
 /// A socket that is registered with the data runtime.
 #[derive(Debug)]
 enum Listening {
     Tcp(AsyncFd<std::net::TcpListener>),
-    Unix(AsyncFd<UnixListener>, Option<UnixNode>),
+    Unix(AsyncFd<UnixListener>, Node),
     Udp(AsyncFd<std::net::UdpSocket>),
-    Unixgram(AsyncFd<UnixDatagram>, Option<UnixNode>),
+    Unixgram(AsyncFd<UnixDatagram>, Node),
 }
 
 impl AsFd for Listening {
@@ -95,6 +99,13 @@ impl AsFd for Listening {
 }
 
 impl Listening {
+    /// Removes the node of a Unix socket: nobody finds it from now on.
+    fn unlink(&self) {
+        if let Listening::Unix(_, node) | Listening::Unixgram(_, node) = self {
+            drop(node.lock().unwrap_or_else(PoisonError::into_inner).take());
+        }
+    }
+
     fn transport(&self) -> Transport {
         match self {
             Listening::Tcp(_) => Transport::Tcp,
@@ -126,9 +137,9 @@ impl Ready {
     pub fn register(bound: Bound) -> io::Result<Self> {
         Ok(Ready(match bound.socket {
             Socket::Tcp(socket) => Listening::Tcp(watched(socket)?),
-            Socket::Unix(socket, node) => Listening::Unix(watched(socket)?, node),
+            Socket::Unix(socket, node) => Listening::Unix(watched(socket)?, Mutex::new(node)),
             Socket::Udp(socket) => Listening::Udp(watched(socket)?),
-            Socket::Unixgram(socket, node) => Listening::Unixgram(watched(socket)?, node),
+            Socket::Unixgram(socket, node) => Listening::Unixgram(watched(socket)?, Mutex::new(node)),
         }))
     }
 
@@ -198,10 +209,11 @@ impl Running {
             Listening::Udp(_) | Listening::Unixgram(..) => {}
         }
         match &*socket {
-            Listening::Unix(_, Some(node)) | Listening::Unixgram(_, Some(node)) => {
-                node.set_mode(options.unix_mode.0)
+            Listening::Unix(_, node) | Listening::Unixgram(_, node) => {
+                let node = node.lock().unwrap_or_else(PoisonError::into_inner);
+                node.as_ref().map_or(Ok(()), |node| node.set_mode(options.unix_mode.0))
             }
-            _ => Ok(()),
+            Listening::Tcp(_) | Listening::Udp(_) => Ok(()),
         }
     }
 

@@ -26,7 +26,11 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from
 const LOG_EVERY: Duration = Duration::from_secs(5);
 
 /// Refused connections that are closed in order at once; more are just closed.
-const GENTLE_REFUSALS: usize = 256;
+pub const GENTLE_REFUSALS: usize = 64;
+
+/// How many connections a loop that ends takes at most: more than the usual backlog holds. Those that come
+/// faster than they are taken must not keep the loop.
+const LAST_CONNECTIONS: usize = 65_536;
 
 /// Accepted sockets do not block, and no child inherits them.
 const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
@@ -46,6 +50,7 @@ pub(super) async fn run(listening: Arc<Listening>, mut binding: watch::Receiver<
                 }
             }
             () = current.rules.door.stopped().cancelled() => return,
+            () = current.site.drain.cancelled() => return take_what_is_queued(&listening, &current),
             never = accept_all(&listening, &current, &mut backoff) => match never {},
         }
     }
@@ -79,13 +84,25 @@ async fn accept_all(listening: &Listening, binding: &Binding, backoff: &mut Back
 
 /// Takes the connections that the kernel has completed already: closing the socket would reset them.
 fn take_what_is_queued(listening: &Listening, binding: &Binding) {
-    // Asked directly: the reactor may not have told yet of the last ones.
-    while let Ok(Some((stream, peer))) = accept_with(listening, |socket| Ok(acceptfrom_with(socket, FLAGS)?))
-    {
-        let permit = Permit::try_take(&binding.rules.door.gate, &binding.rules.process);
-        match permit {
-            Some(permit) => admit(binding, stream, peer, Some(permit)),
-            None => turn_away(binding, stream, RejectReason::Draining),
+    // The node goes first, so that nobody connects to a socket that is about to be closed.
+    listening.unlink();
+    for _ in 0..LAST_CONNECTIONS {
+        // Asked directly: the reactor may not have told yet of the last ones.
+        match accept_with(listening, |socket| Ok(acceptfrom_with(socket, FLAGS)?)) {
+            Ok(Some((stream, peer))) => {
+                match Permit::try_take(&binding.rules.door.gate, &binding.rules.process) {
+                    Some(permit) => admit(binding, stream, peer, Some(permit)),
+                    None => turn_away(binding, stream, RejectReason::Draining),
+                }
+            }
+            Ok(None) => return,
+            Err(error) => {
+                let kind = classify(&error);
+                binding.site.ledger.accept_error(kind);
+                if kind != AcceptError::Econnaborted {
+                    return;
+                }
+            }
         }
     }
 }
@@ -171,8 +188,10 @@ fn examine(rules: &Rules, peer: &Peer, permit: Option<Permit>) -> Result<Permit,
     let permit = permit.or_else(|| Permit::try_take(&rules.door.gate, &rules.process));
     let mut permit = permit.ok_or(RejectReason::MaxConnections)?;
     let spared = rules.spares_loopback && peer.ip().is_some_and(|ip| ip.is_loopback());
-    if let Some(key) = PeerKey::of(peer).filter(|_| !spared) {
-        if !rules.door.peers.try_enter(key, rules.per_peer) {
+    if let Some(key) = PeerKey::of(peer) {
+        // Counted even if spared: a reload may end that.
+        let limit = if spared { usize::MAX } else { rules.per_peer };
+        if !rules.door.peers.try_enter(key, limit) {
             return Err(RejectReason::PerIp);
         }
         permit.count_peer(rules.door.peers.clone(), key);
@@ -189,15 +208,31 @@ fn turn_away(binding: &Binding, stream: Stream, reason: RejectReason) {
     if binding.rules.overload == Overload::Reset {
         return stream.reset_on_close();
     }
-    if let Some(word) = (binding.rules.built.refusal)(reason) {
-        let _ = stream.try_write(&word);
+    if let Some(word) = &binding.rules.built.refusals[reason as usize] {
+        let _ = stream.try_write(word);
     }
-    if REFUSALS.fetch_add(1, Relaxed) < GENTLE_REFUSALS {
+    let place = Refusal::new();
+    if place.is_within_limit {
         tokio::spawn(async move {
             stream.close_gently().await;
-            REFUSALS.fetch_sub(1, Relaxed);
+            drop(place);
         });
-    } else {
+    }
+}
+
+/// One of the refused connections that are being closed in order.
+struct Refusal {
+    is_within_limit: bool,
+}
+
+impl Refusal {
+    fn new() -> Self {
+        Refusal { is_within_limit: REFUSALS.fetch_add(1, Relaxed) < GENTLE_REFUSALS }
+    }
+}
+
+impl Drop for Refusal {
+    fn drop(&mut self) {
         REFUSALS.fetch_sub(1, Relaxed);
     }
 }
@@ -249,8 +284,7 @@ fn classify(error: &io::Error) -> AcceptError {
             | Errno::NONET
             | Errno::HOSTUNREACH
             | Errno::OPNOTSUPP
-            | Errno::NETUNREACH
-            | Errno::PERM,
+            | Errno::NETUNREACH,
         ) => AcceptError::Econnaborted,
         _ => AcceptError::Other,
     }

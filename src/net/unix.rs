@@ -4,11 +4,11 @@ use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, Mode, fchmod, flock};
-use socket2::{SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 /// A node that this process bound. Dropping it removes the node, if it is still the same.
 #[derive(Debug)]
@@ -98,20 +98,20 @@ fn describe(found: &Metadata) -> &'static str {
 }
 
 /// Whether somebody answers there. A connect to a node without a process is refused; one of the other
-/// type (EPROTOTYPE) is served, too.
+/// type (EPROTOTYPE) is served, and so is one whose queue is full (EAGAIN: the probe never waits).
 fn is_served(path: &Path, kind: Type) -> io::Result<bool> {
-    let tried = if kind == Type::STREAM {
-        UnixStream::connect(path).map(drop)
-    } else {
-        UnixDatagram::unbound()?.connect(path)
-    };
-    match tried {
+    let probe = Socket::new(Domain::UNIX, kind.nonblocking(), None)?;
+    match probe.connect(&SockAddr::unix(path)?) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(false),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
         _ => Ok(true),
     }
 }
+
+/// How often, and how many times, a lock is tried that another process holds: a second in all.
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+const LOCK_TRIES: u32 = 100;
 
 /// An exclusive lock on `PATH.lock`, which is gone afterwards.
 struct Lock {
@@ -124,7 +124,7 @@ impl Lock {
         let mut name = OsString::from(beside);
         name.push(".lock");
         let path = PathBuf::from(name);
-        loop {
+        for _ in 0..LOCK_TRIES {
             let file = OpenOptions::new()
                 .write(true)
                 .create(true)
@@ -132,7 +132,14 @@ impl Lock {
                 .mode(0o600)
                 .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
                 .open(&path)?;
-            flock(&file, FlockOperation::LockExclusive)?;
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(rustix::io::Errno::AGAIN) => {
+                    std::thread::park_timeout(LOCK_PAUSE);
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            }
             // Whoever had the lock before has removed this file: then it locks nothing.
             let held = file.metadata()?;
             let same = |m: Metadata| (m.dev(), m.ino()) == (held.dev(), held.ino());
@@ -140,6 +147,8 @@ impl Lock {
                 return Ok(Lock { path, _file: file });
             }
         }
+        let message = format!("another process holds {}", path.display());
+        Err(io::Error::new(io::ErrorKind::AddrInUse, message))
     }
 }
 
@@ -153,7 +162,6 @@ impl Drop for Lock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use socket2::Domain;
 
     fn stream() -> Socket {
         Socket::new(Domain::UNIX, Type::STREAM, None).unwrap()

@@ -126,10 +126,10 @@ impl Stats {
         views
     }
 
-    /// Shown ledgers and hidden ones that still have conns; hidden ones without are forgotten here.
+    /// Shown ledgers, and hidden ones that somebody still holds: a conn, or a loop that takes what is queued.
     fn all(&self) -> Vec<Arc<Ledger>> {
         let mut ledgers = locked(&self.ledgers);
-        ledgers.retain(|l| l.is_shown() || l.active() > 0);
+        ledgers.retain(|l| l.is_shown() || Arc::strong_count(l) > 1);
         ledgers.clone()
     }
 }

@@ -22,7 +22,7 @@ pub(super) fn commit(inner: &Inner, live: &mut Live, prepared: Prepared, generat
     for listener in &config.listeners {
         let Some(built) = handlers.remove(&listener.name) else { continue };
         let before = old.get(&listener.name);
-        let kept = before.filter(|before| before.config == *listener && !live.drain.is_cancelled());
+        let kept = before.filter(|before| before.config == *listener);
         let entry = match kept {
             Some(same) => LiveListener {
                 config: listener.clone(),
@@ -69,17 +69,16 @@ fn changed(
     generation: u64,
 ) -> LiveListener {
     let limits = &listener.limits;
-    let door = before
-        .map(|before| before.door.clone())
-        .filter(|door| !door.stopped().is_cancelled() && door.total() == limits.accept_total);
-    let door = match door {
-        Some(door) => {
-            door.gate.set_limit(limits.max_connections);
-            door.set_rate(limits.accept_rate);
-            door
+    let (rate, total) = (limits.accept_rate, limits.accept_total);
+    let door = match before.map(|before| &before.door) {
+        Some(door) if !door.stopped().is_cancelled() && door.total() == total => {
+            door.set_rate(rate);
+            door.clone()
         }
-        None => Arc::new(Door::new(limits.max_connections, limits.accept_rate, limits.accept_total)),
+        Some(door) => Arc::new(door.renewed(rate, total)),
+        None => Arc::new(Door::new(limits.max_connections, rate, total)),
     };
+    door.gate.set_limit(limits.max_connections);
     let rules = Arc::new(Rules {
         built: built.clone(),
         allow: listener.allow.clone(),

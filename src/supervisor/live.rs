@@ -84,12 +84,18 @@ impl Published {
         }
     }
 
+    /// Whether one of its loops still runs.
+    pub(super) fn has_loops(&self) -> bool {
+        self.endpoints.iter().any(|(_, watch)| watch.is_up())
+    }
+
     /// A listener that should accept and has lost a loop is not up.
     pub(super) fn readiness(&self) -> Result<(), String> {
         match self.endpoints.iter().find(|(_, watch)| !watch.is_up()) {
             Some((view, _)) if self.state() == State::Running => {
                 Err(format!("{} is not served", view.address))
             }
+            None if self.endpoints.is_empty() => Err("it has no socket".into()),
             _ => Ok(()),
         }
     }
@@ -108,13 +114,8 @@ pub(super) struct Live {
 }
 
 impl Live {
-    pub(super) fn new() -> Self {
-        Live {
-            listeners: BTreeMap::new(),
-            sockets: BTreeMap::new(),
-            sharing: Vec::new(),
-            drain: CancellationToken::new(),
-        }
+    pub(super) fn new(drain: CancellationToken) -> Self {
+        Live { listeners: BTreeMap::new(), sockets: BTreeMap::new(), sharing: Vec::new(), drain }
     }
 
     /// Lets a second socket be bound beside those of the keys.

@@ -51,6 +51,8 @@ struct Inner {
     running: watch::Sender<Arc<Running>>,
     admin: watch::Sender<Vec<AdminSocket>>,
     closing: CancellationToken,
+    /// Cancelled when loops and conns are asked to finish.
+    drain: CancellationToken,
 }
 
 impl std::fmt::Debug for Supervisor {
@@ -70,6 +72,7 @@ impl Supervisor {
             warnings: Vec::new(),
             max_connections: 0,
         };
+        let drain = CancellationToken::new();
         let inner = Inner {
             source,
             registry: Arc::new(registry),
@@ -78,7 +81,8 @@ impl Supervisor {
             data,
             process: Arc::new(Gate::new(0)),
             own: Arc::default(),
-            live: Arc::new(tokio::sync::Mutex::new(Live::new())),
+            live: Arc::new(tokio::sync::Mutex::new(Live::new(drain.clone()))),
+            drain,
             published: Mutex::default(),
             running: watch::Sender::new(Arc::new(nothing)),
             admin: watch::Sender::new(Vec::new()),
@@ -151,7 +155,7 @@ impl Supervisor {
         let work = tokio::task::spawn_blocking(move || {
             let mut loaded = config::load_text(&text, &inner.origin(), &*inner.registry)?;
             let running = inner.running.borrow().clone();
-            let plan = config::plan(&running.config, &loaded.config);
+            let plan = inner.plan(&running, &mut loaded.config, &mut loaded.warnings);
             loaded.warnings.extend(fit_limits(&loaded.config, open_files_limit()));
             Ok((plan, loaded.warnings))
         });
@@ -246,19 +250,20 @@ impl Supervisor {
     /// Stops accepting: what is queued is taken, then the ports are closed; conns are asked to finish. No
     /// reload comes after it.
     pub async fn close(&self) {
-        let mut live = self.inner.live.lock().await;
         self.inner.closing.cancel();
         self.inner.stats.control().set_draining(true);
-        live.drain.cancel();
-        live.sockets.clear();
+        // Ends the loops without waiting for a reload that waits for a name server: it will not commit.
+        self.inner.drain.cancel();
+        if let Ok(mut live) = tokio::time::timeout(CLOSE_WAIT, self.inner.live.lock()).await {
+            live.sockets.clear();
+        }
     }
 
-    /// Waits until no conn is open, at most so long.
+    /// After [`Supervisor::close`]: waits until the loops have taken what was queued and no conn is open, at
+    /// most so long.
     pub async fn idle(&self, at_most: Option<Duration>) {
         let empty = async {
-            // The loops of closed listeners first take what the kernel has queued.
-            tokio::time::sleep(POLL).await;
-            while self.active() > 0 {
+            while self.active() > 0 || self.inner.published().iter().any(Published::has_loops) {
                 tokio::time::sleep(POLL).await;
             }
         };
@@ -276,6 +281,9 @@ impl Supervisor {
     }
 }
 
+/// How long closing waits for a reload that is under way.
+const CLOSE_WAIT: Duration = Duration::from_millis(200);
+
 /// How often a wait for the last conn looks again.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -289,6 +297,16 @@ impl Inner {
             Source::File(path) => config::load_file(path, &*self.registry),
             Source::Text(text) => config::load_text(text, &self.origin(), &*self.registry),
         }
+    }
+
+    /// The difference from what runs. What waits for a restart takes its old value, with a warning.
+    fn plan(&self, running: &Running, config: &mut Config, warnings: &mut Vec<Diagnostic>) -> Plan {
+        let restart_required = config::plan(&running.config, config).restart_required;
+        if running.generation > 0 {
+            config.keep_running(&running.config);
+        }
+        warnings.extend(restart_required.iter().map(|key| fit::restart_required(key)));
+        Plan { restart_required, ..config::plan(&running.config, config) }
     }
 
     /// What relative paths are relative to.
@@ -311,10 +329,7 @@ impl Inner {
     ) -> Result<Report, ReloadError> {
         let Loaded { mut config, mut warnings, .. } = load(self)?;
         let running = self.running.borrow().clone();
-        let plan = config::plan(&running.config, &config);
-        if running.generation > 0 {
-            config.keep_running(&running.config);
-        }
+        let plan = self.plan(&running, &mut config, &mut warnings);
         let nofile = open_files_limit();
         warnings.extend(fit_limits(&config, nofile));
         let nothing_to_do = running.generation > 0 && config == *running.config;
@@ -327,6 +342,10 @@ impl Inner {
                 live.stop_sharing();
             }
             let prepared = prepared?;
+            if self.closing.is_cancelled() {
+                live.stop_sharing();
+                return Err(ReloadError::ShuttingDown);
+            }
             if dry_run {
                 drop(prepared);
             } else {

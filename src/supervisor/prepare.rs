@@ -159,8 +159,12 @@ fn bind_admin(inner: &Inner, config: &Config) -> Result<Vec<AdminSocket>, Reload
     let current = inner.admin.borrow().clone();
     let mut sockets: Vec<AdminSocket> = Vec::new();
     for endpoint in &config.admin.bind {
-        if let Some(kept) = current.iter().find(|s| s.endpoint == *endpoint) {
-            sockets.push(kept.clone());
+        // A name may be several sockets; one endpoint written twice with a port of the kernel's choice is two.
+        let taken = |s: &&AdminSocket| sockets.iter().any(|have| Arc::ptr_eq(&have.socket, &s.socket));
+        let kept: Vec<_> = current.iter().filter(|s| s.endpoint == *endpoint && !taken(s)).cloned().collect();
+        if !kept.is_empty() {
+            let chosen = matches!(endpoint, Endpoint::Tcp(at) if at.port == 0);
+            sockets.extend(kept.into_iter().take(if chosen { 1 } else { usize::MAX }));
             continue;
         }
         let bound = net::bind(endpoint, &ADMIN_SOCKET, &inner.inherited, false).map_err(|error| {
