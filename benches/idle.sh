@@ -7,6 +7,7 @@
 #   CONNECTIONS=10000   fewer, should the limit on open files of a process be lower
 #   PORT=17200          and the next one for the admin API
 #   TIMES=2             how often the crowd comes and goes
+#   PRELOAD=FILE        a library to preload into the gateway, such as another allocator
 set -euo pipefail
 # shellcheck source=SCRIPTDIR/lib.sh
 source "$(dirname "$0")/lib.sh"

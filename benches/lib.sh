@@ -56,7 +56,7 @@ stop() {
 until_ready() {
     local _
     for _ in {1..100}; do
-        if grep -qx ready "$1"; then return; fi
+        if grep -qx ready "$1" 2>/dev/null; then return; fi
         sleep 0.1
     done
     die "the gateway did not get ready"
