@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, Mode, fchmod, flock};
+use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 /// A node that this process bound. Dropping it removes the node, if it is still the same.
@@ -104,7 +105,8 @@ fn is_served(path: &Path, kind: Type) -> io::Result<bool> {
     match probe.connect(&SockAddr::unix(path)?) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(false),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
+        // EPERM is a datagram socket that serves one peer only (connect(2)): served, too.
+        Err(error) if error.raw_os_error() == Some(Errno::ACCESS.raw_os_error()) => Err(error),
         _ => Ok(true),
     }
 }
@@ -134,7 +136,7 @@ impl Lock {
                 .open(&path)?;
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {}
-                Err(rustix::io::Errno::AGAIN) => {
+                Err(Errno::AGAIN) => {
                     std::thread::park_timeout(LOCK_PAUSE);
                     continue;
                 }
