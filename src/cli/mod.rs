@@ -12,6 +12,7 @@ mod health;
 mod kill;
 mod listeners;
 mod log;
+mod notify;
 mod reload;
 mod run;
 mod table;

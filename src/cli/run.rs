@@ -19,7 +19,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit::{Exit, Failure};
 use super::log::Log;
-use super::{findings, terminal};
+use super::{findings, notify, terminal};
 
 /// The signals that mean something to the gateway.
 struct Signals {
@@ -60,6 +60,7 @@ pub(crate) fn run(path: &Path, inherited: Inherited) -> Result<Exit, Failure> {
             tracing::warn!(target: "polygate::config", "{}", findings::line(warning));
         }
         announce(gateway.supervisor());
+        notify::ready(&gateway.supervisor().running());
         serve(&gateway, &mut signals, &log).await;
         let exit = stop(&gateway, &mut signals).await;
         // Its runtimes may only be dropped where blocking is allowed.
@@ -102,8 +103,11 @@ async fn serve(gateway: &Gateway, signals: &mut Signals, log: &Log) {
     let mut running = supervisor.subscribe();
     let stopped = gateway.stopped();
     tokio::pin!(stopped);
+    let watchdog = notify::watchdog(supervisor);
+    tokio::pin!(watchdog);
     loop {
         tokio::select! {
+            () = &mut watchdog => {}
             request = signals.next() => match request {
                 Request::Reload => drop(tokio::spawn(reload(supervisor.clone()))),
                 Request::Stop(signal) => {
@@ -114,6 +118,7 @@ async fn serve(gateway: &Gateway, signals: &mut Signals, log: &Log) {
             Ok(()) = running.changed() => {
                 let config = running.borrow_and_update().config.clone();
                 log.apply(&config.log);
+                notify::changed(&supervisor.running());
             }
             () = &mut stopped => {
                 tracing::info!(target: "polygate::run", "every listener has stopped");
@@ -125,11 +130,14 @@ async fn serve(gateway: &Gateway, signals: &mut Signals, log: &Log) {
 
 /// Reloads on a signal; the supervisor logs whatever comes of it.
 async fn reload(supervisor: Supervisor) {
+    notify::reloading();
     let _ = supervisor.reload(Trigger::Signal, false).await;
+    notify::ready(&supervisor.running());
 }
 
 /// Drains; a second signal ends that at once.
 async fn stop(gateway: &Gateway, signals: &mut Signals) -> Exit {
+    notify::stopping();
     let drain = gateway.shutdown();
     tokio::pin!(drain);
     loop {

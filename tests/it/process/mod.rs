@@ -9,6 +9,7 @@ mod exit_codes;
 mod http;
 mod inherited;
 mod metrics;
+mod notify;
 mod scrape;
 mod signals;
 mod start;
@@ -107,7 +108,9 @@ impl Folder {
         for name in ["CONFIG", "ADMIN", "TOKEN", "TOKEN_FILE"] {
             command.env_remove(format!("POLYGATE_{name}"));
         }
-        for name in ["STATE_DIRECTORY", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NO_COLOR"] {
+        for name in
+            ["STATE_DIRECTORY", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NO_COLOR", "NOTIFY_SOCKET"]
+        {
             command.env_remove(name);
         }
     }
