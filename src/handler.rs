@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::config::{Catalog, Finding, Findings, HandlerType, Timeouts, Transports};
 pub use crate::net::{Answer, Conn, Packet};
-pub use crate::stats::{Counter, CounterKind, RejectReason};
+pub use crate::stats::{Counter, CounterKind, Phase, RejectReason};
 
 /// What connections or datagrams are handed to.
 pub trait Handler: Sized + Send + Sync + 'static {
@@ -53,6 +53,17 @@ pub trait Handler: Sized + Send + Sync + 'static {
     /// The timeouts where neither the listener nor `[defaults]` says anything.
     fn default_timeouts() -> Timeouts {
         Timeouts::RAW
+    }
+
+    /// The protocols that it offers in a TLS handshake by ALPN (RFC 7301), the preferred one first.
+    fn alpn() -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The numbers that it counts with these options: [`Handler::COUNTERS`], and those whose label values
+    /// depend on the options.
+    fn counters(&self) -> Vec<Counter> {
+        Self::COUNTERS.to_vec()
     }
 
     /// What a connection hears that is turned away; none closes it without a word.
@@ -155,7 +166,9 @@ pub struct Built {
     /// What a connection hears that is turned away, by reason.
     pub refusals: Arc<[Option<Cow<'static, [u8]>>]>,
     /// What it counts.
-    pub counters: &'static [Counter],
+    pub counters: Arc<[Counter]>,
+    /// The protocols that it offers by ALPN.
+    pub alpn: &'static [&'static str],
 }
 
 impl std::fmt::Debug for Built {
@@ -294,7 +307,8 @@ impl<H: Handler> Kind for Typed<H> {
             stream: self.stream.map(|cast| cast(handler.clone())),
             datagram: self.datagram.map(|cast| cast(handler.clone())),
             refusals: RejectReason::ALL.iter().map(|reason| H::refusal(*reason)).collect(),
-            counters: H::COUNTERS,
+            counters: handler.counters().into(),
+            alpn: H::alpn(),
         })
     }
 

@@ -40,6 +40,8 @@ pub fn pause_for(timeouts: &Timeouts) -> Duration {
 
 fn look_at(meter: &Meter, now: u64) {
     let active = meter.tick(now);
+    // At the latest: whoever makes a listener drain tells its conns at once.
+    meter.notice_drain();
     if let Some(since) = meter.killed_since_ms() {
         if now.saturating_sub(since) > GOODBYE_MS {
             meter.cut();
@@ -69,6 +71,8 @@ fn out_of_time(meter: &Meter, active: u64, now: u64) -> Option<CloseReason> {
         Phase::Open if meter.received() == 0 && over(timeouts.first_byte, since) => {
             return Some(CloseReason::FirstByte);
         }
+        Phase::Work => return None,
+        Phase::Idle => return over(timeouts.idle, since).then_some(CloseReason::Idle),
         _ => {}
     }
     over(timeouts.idle, active).then_some(CloseReason::Idle)
@@ -123,6 +127,9 @@ mod tests {
         check(|t| t.request = one, nothing, 1_100, None);
         check(|t| t.request = one, |m| m.set_phase(Phase::Request), 1_100, Some(CloseReason::Request));
         check(|t| t.handshake = one, |m| m.set_phase(Phase::Handshake), 1_100, Some(CloseReason::Handshake));
+        check(|t| t.idle = one, |m| m.set_phase(Phase::Work), 1_100, None);
+        check(|t| t.lifetime = one, |m| m.set_phase(Phase::Work), 1_100, Some(CloseReason::Lifetime));
+        check(|t| t.idle = one, |m| m.set_phase(Phase::Idle), 1_100, Some(CloseReason::Idle));
         check(|_| {}, |m| m.set_blocked(true), u64::MAX / 2, None);
     }
 

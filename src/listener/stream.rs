@@ -50,7 +50,10 @@ pub(super) async fn run(listening: Arc<Listening>, mut binding: watch::Receiver<
                 }
             }
             () = current.rules.door.stopped().cancelled() => return,
-            () = current.site.drain.cancelled() => return take_what_is_queued(&listening, &current),
+            () = current.site.drain.cancelled() => {
+                current.site.ledger.notice_drain();
+                return take_what_is_queued(&listening, &current);
+            }
             never = accept_all(&listening, &current, &mut backoff) => match never {},
         }
     }

@@ -14,7 +14,7 @@ use tracing::Level;
 use super::chunk::Chunk;
 use super::gate::Permit;
 use super::stream::Stream;
-use crate::stats::{CloseReason, ConnId, Counter, Counters, Meter, Peer};
+use crate::stats::{CloseReason, ConnId, Counter, Counters, Meter, Peer, Phase};
 
 /// How long a closed conn waits for the peer to end, so that the last bytes sent arrive: a close with
 /// unread input would reset the connection and take them with it (RFC 1122, 4.2.2.13).
@@ -86,6 +86,16 @@ impl Conn {
     /// handler may wait for it while it reads.
     pub fn draining(&self) -> WaitForCancellationFutureOwned {
         self.meter.site().drain.clone().cancelled_owned()
+    }
+
+    /// Whether it has been asked to finish; costs nothing, for handlers that look between two requests.
+    pub fn is_draining(&self) -> bool {
+        self.meter.is_draining()
+    }
+
+    /// Enters a step, which says what clock runs.
+    pub fn enter(&self, phase: Phase) {
+        self.meter.set_phase(phase);
     }
 
     /// Resolves when the conn is killed. A handler that waits for it has a second to say goodbye; one that

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use super::histogram::Histogram;
 use super::labels::DatagramDrop;
 use super::locked;
+use super::spread::Spread;
 
 /// Counters of datagrams; the receive loops add once a batch.
 #[derive(Debug)]
@@ -71,7 +72,8 @@ pub enum CounterKind {
 }
 
 /// A number that a handler declares: exported under this name with the labels `listener` and
-/// `transport`, and one more for each entry of `labels` (name and closed set of values).
+/// `transport`, and one more for each entry of `labels` (name and closed set of values). A name may be
+/// declared several times with different sets; a scrape shows the cells of all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counter {
     /// The metric's name.
@@ -84,28 +86,30 @@ pub struct Counter {
     pub labels: &'static [(&'static str, &'static [&'static str])],
 }
 
-/// The cells of one declared [`Counter`], one for each combination of label values.
+/// The cells of one declared [`Counter`], one for each combination of label values. Adding is cheap enough
+/// for every request: no two workers share a cache line.
 #[derive(Debug)]
 pub struct Counters {
     /// What was declared.
     pub counter: Counter,
-    cells: Box<[AtomicU64]>,
+    len: usize,
+    cells: Spread,
 }
 
 impl Counters {
     pub(super) fn new(counter: Counter) -> Self {
-        let cells = counter.labels.iter().map(|(_, values)| values.len()).product();
-        Counters { counter, cells: (0..cells).map(|_| AtomicU64::new(0)).collect() }
+        let len = counter.labels.iter().map(|(_, values)| values.len()).product();
+        Counters { counter, len, cells: Spread::new(len) }
     }
 
     /// Adds to the cell of those label positions (in the order of the declaration; empty without labels).
     pub fn add(&self, positions: &[usize], n: u64) {
-        self.cells[self.index(positions)].fetch_add(n, Relaxed);
+        self.cells.add(self.index(positions), n);
     }
 
     /// Takes from a gauge.
     pub fn sub(&self, positions: &[usize], n: u64) {
-        self.cells[self.index(positions)].fetch_sub(n, Relaxed);
+        self.cells.sub(self.index(positions), n);
     }
 
     fn index(&self, positions: &[usize]) -> usize {
@@ -115,8 +119,8 @@ impl Counters {
 
     /// Every cell with its label values.
     pub(super) fn read(&self) -> Vec<(Vec<&'static str>, u64)> {
-        let mut cells = Vec::with_capacity(self.cells.len());
-        for (index, cell) in self.cells.iter().enumerate() {
+        let mut cells = Vec::with_capacity(self.len);
+        for index in 0..self.len {
             let mut rest = index;
             let mut values: Vec<_> = (self.counter.labels.iter().rev())
                 .map(|(_, set)| {
@@ -126,7 +130,7 @@ impl Counters {
                 })
                 .collect();
             values.reverse();
-            cells.push((values, cell.load(Relaxed)));
+            cells.push((values, self.cells.read(index)));
         }
         cells
     }

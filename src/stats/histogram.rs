@@ -23,6 +23,12 @@ impl Histogram {
         Histogram { bounds, counts: vec![0; bounds.len() + 1], sum: 0.0 }
     }
 
+    /// One that was counted elsewhere: one count a bound, and one for what is above the last.
+    pub(super) fn of(bounds: &'static [f64], counts: Vec<u64>, sum: f64) -> Self {
+        debug_assert_eq!(counts.len(), bounds.len() + 1);
+        Histogram { bounds, counts, sum }
+    }
+
     /// Counts a value.
     pub fn observe(&mut self, value: f64) {
         let bucket = self.bounds.partition_point(|bound| *bound < value);

@@ -1,18 +1,31 @@
 //! The account of one listener and transport: what its closed conns came to, and its live ones.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::counters::{Counter, Counters, Datagrams};
 use super::histogram::{Histogram, LIFETIME_SECONDS, WORK_SECONDS};
 use super::labels::{AcceptError, CloseReason, RejectReason};
 use super::locked;
 use super::meter::{ConnId, Meter};
+use super::spread::Spread;
 use crate::config::Transport;
 
 /// Shards of a ledger: conns that end at once on several workers rarely meet in one.
 const SHARDS: usize = 8;
+
+/// [`WORK_SECONDS`] in nanoseconds.
+const WORK_NANOS: [u64; WORK_SECONDS.len()] = {
+    let mut nanos = [0; WORK_SECONDS.len()];
+    let mut at = 0;
+    while at < nanos.len() {
+        nanos[at] = (WORK_SECONDS[at] * 1e9 + 0.5) as u64;
+        at += 1;
+    }
+    nanos
+};
 
 /// A shard drops memory when its map is this many times larger than what it holds.
 const SHRINK_FACTOR: usize = 4;
@@ -54,8 +67,9 @@ pub struct Ledger {
     accept_errors: [AtomicU64; AcceptError::COUNT],
     handler_errors: AtomicU64,
     handler_panics: AtomicU64,
-    handler_durations: Mutex<Histogram>,
-    counters: Mutex<BTreeMap<&'static str, Arc<Counters>>>,
+    /// One a bound of [`WORK_SECONDS`], one above the last, and the sum in nanoseconds.
+    work: Spread,
+    counters: Mutex<Vec<Arc<Counters>>>,
     /// Datagrams of the listener.
     pub datagrams: Datagrams,
 }
@@ -73,7 +87,7 @@ impl Ledger {
             accept_errors: Default::default(),
             handler_errors: AtomicU64::new(0),
             handler_panics: AtomicU64::new(0),
-            handler_durations: Mutex::new(Histogram::new(WORK_SECONDS)),
+            work: Spread::new(WORK_SECONDS.len() + 2),
             counters: Mutex::default(),
             datagrams: Datagrams::new(),
         }
@@ -123,12 +137,22 @@ impl Ledger {
 
     /// Counts a unit of the handler's work, in seconds.
     pub fn observe_work(&self, seconds: f64) {
-        locked(&self.handler_durations).observe(seconds);
+        self.observe_units(1, Duration::try_from_secs_f64(seconds).unwrap_or_default());
+    }
+
+    /// Counts units of the handler's work that took so long each.
+    pub fn observe_units(&self, units: u64, each: Duration) {
+        let nanos = u64::try_from(each.as_nanos()).unwrap_or(u64::MAX);
+        // From the front: nearly all are short.
+        let bucket = WORK_NANOS.iter().position(|bound| nanos <= *bound).unwrap_or(WORK_NANOS.len());
+        self.work.add(bucket, units);
+        self.work.add(WORK_NANOS.len() + 1, nanos.wrapping_mul(units));
     }
 
     /// The handler's units of work.
     pub fn work(&self) -> Histogram {
-        locked(&self.handler_durations).clone()
+        let counts = (0..=WORK_SECONDS.len()).map(|bucket| self.work.read(bucket)).collect();
+        Histogram::of(WORK_SECONDS, counts, self.work.read(WORK_SECONDS.len() + 1) as f64 / 1e9)
     }
 
     /// Counts a failure of the handler.
@@ -149,11 +173,16 @@ impl Ledger {
     /// The cells of a number that a handler declares; the ones that are there, so that they survive a reload.
     pub fn counters(&self, counter: Counter) -> Arc<Counters> {
         let mut all = locked(&self.counters);
-        all.entry(counter.name).or_insert_with(|| Arc::new(Counters::new(counter))).clone()
+        if let Some(found) = all.iter().find(|counters| counters.counter == counter) {
+            return found.clone();
+        }
+        let new = Arc::new(Counters::new(counter));
+        all.push(new.clone());
+        new
     }
 
     pub(super) fn declared(&self) -> Vec<Arc<Counters>> {
-        locked(&self.counters).values().cloned().collect()
+        locked(&self.counters).clone()
     }
 
     /// How many conns are open.
@@ -196,6 +225,11 @@ impl Ledger {
             let meters: Vec<_> = locked(shard).live.values().cloned().collect();
             meters.iter().for_each(&mut *f);
         }
+    }
+
+    /// Tells the live conns whose listener drains.
+    pub fn notice_drain(&self) {
+        self.each_live(&mut |meter| meter.notice_drain());
     }
 
     /// Closed and live conns: what the closed ones came to with the live ones' bytes added, and how many

@@ -96,6 +96,10 @@ pub enum Phase {
     Open = 1,
     /// Part of a request has come: the `request` clock runs.
     Request = 2,
+    /// The handler works for the peer: neither `request` nor `idle` runs.
+    Work = 3,
+    /// Nothing is under way: `idle` runs since then, whatever bytes move (keep-alive pings, say).
+    Idle = 4,
 }
 
 /// The account of one conn. Its task alone adds to it; the clocks and the views read it.
@@ -121,6 +125,12 @@ pub struct Meter {
     verdict_ms: AtomicU64,
     /// Whether the handler waits for [`Meter::poll_killed`], and so is given time to say goodbye.
     listens: AtomicBool,
+    /// Whether the conn has been asked to finish.
+    draining: AtomicBool,
+    /// Requests that were answered.
+    requests: AtomicU64,
+    /// What it speaks, where its handler knows several.
+    protocol: OnceLock<&'static str>,
     task: OnceLock<AbortHandle>,
     rest: Mutex<Option<Box<Rest>>>,
 }
@@ -151,11 +161,16 @@ impl Meter {
             verdict: AtomicU8::new(0),
             verdict_ms: AtomicU64::new(0),
             listens: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            requests: AtomicU64::new(0),
+            protocol: OnceLock::new(),
             task: OnceLock::new(),
             rest: Mutex::default(),
             site,
         });
         meter.site.ledger.enter(&meter);
+        // One that is accepted while its listener drains; whoever began that may have been here before it.
+        meter.notice_drain();
         meter
     }
 
@@ -226,6 +241,8 @@ impl Meter {
         let phase = match self.phase.load(Relaxed) {
             0 => Phase::Handshake,
             2 => Phase::Request,
+            3 => Phase::Work,
+            4 => Phase::Idle,
             _ => Phase::Open,
         };
         (phase, self.phase_since_ms.load(Relaxed))
@@ -252,7 +269,12 @@ impl Meter {
 
     /// What the handler said.
     pub fn details(&self) -> Vec<(&'static str, String)> {
-        locked(&self.rest).as_ref().map(|rest| rest.details.clone()).unwrap_or_default()
+        let mut details = locked(&self.rest).as_ref().map(|rest| rest.details.clone()).unwrap_or_default();
+        if let Some(protocol) = self.protocol.get() {
+            details.push(("protocol", (*protocol).to_owned()));
+            details.push(("requests", self.requests.load(Relaxed).to_string()));
+        }
+        details
     }
 
     /// Gives the account the task that a kill ends. A kill that came first takes effect here.
@@ -273,12 +295,53 @@ impl Meter {
         if self.verdict.compare_exchange(0, reason as u8 + 1, Relaxed, Relaxed).is_err() {
             return false;
         }
-        match locked(&self.rest).as_mut().and_then(|rest| rest.waker.take()) {
-            Some(waker) => waker.wake(),
-            None if self.listens.load(Relaxed) => {}
-            None => self.cut(),
+        let rest = locked(&self.rest);
+        if self.listens.load(Relaxed) {
+            rest.as_ref().and_then(|rest| rest.waker.as_ref()).inspect(|waker| waker.wake_by_ref());
+        } else {
+            drop(rest);
+            self.cut();
         }
         true
+    }
+
+    /// Looks whether the conn's listener drains, and then wakes a task that waits with
+    /// [`Meter::wake_on_signal`]. To be called by whoever makes a listener drain; the clocks do it, too.
+    pub fn notice_drain(&self) {
+        if !self.is_draining() && self.site.drain.is_cancelled() {
+            self.draining.store(true, Relaxed);
+            let rest = locked(&self.rest);
+            rest.as_ref().and_then(|rest| rest.waker.as_ref()).inspect(|waker| waker.wake_by_ref());
+        }
+    }
+
+    /// Whether it has been asked to finish: no new request should begin.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Relaxed)
+    }
+
+    /// Has the task of `cx` woken when the conn is asked to finish, and when it is killed while its handler
+    /// [may say goodbye](Meter::set_listens). Once is enough for a task.
+    pub fn wake_on_signal(&self, cx: &Context<'_>) {
+        let mut rest = locked(&self.rest);
+        rest.get_or_insert_default().waker = Some(cx.waker().clone());
+    }
+
+    /// Says whether the handler wants a moment to say goodbye when the conn is killed, or to be dropped.
+    pub fn set_listens(&self, listens: bool) {
+        // Under the lock, so that a kill sees either the handler that listens or its task to abort.
+        let _rest = locked(&self.rest);
+        self.listens.store(listens, Relaxed);
+    }
+
+    /// Counts answered requests; like [`Meter::add_received`].
+    pub fn add_requests(&self, n: u64) {
+        self.requests.store(self.requests.load(Relaxed).wrapping_add(n), Relaxed);
+    }
+
+    /// Says what it speaks, for the connection list; the first word stays.
+    pub fn set_protocol(&self, protocol: &'static str) {
+        let _ = self.protocol.set(protocol);
     }
 
     /// Ends the task at its next await, whatever it does.

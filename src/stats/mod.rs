@@ -12,6 +12,7 @@ mod labels;
 mod ledger;
 mod meter;
 mod snapshot;
+mod spread;
 
 pub use control::{AdminRequest, Control, LastReload};
 pub use counters::{Counter, CounterKind, Counters, Datagrams};

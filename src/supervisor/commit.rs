@@ -140,7 +140,7 @@ fn site(
     inet: Option<std::net::SocketAddr>,
 ) -> Arc<Site> {
     let ledger = inner.stats.open(&listener.config.name, view.transport);
-    for counter in listener.built.counters {
+    for counter in listener.built.counters.iter() {
         // Series that are known in advance are exported from the start.
         ledger.counters(*counter);
     }
