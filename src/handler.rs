@@ -181,6 +181,7 @@ impl std::fmt::Debug for Built {
 trait Kind: HandlerType {
     fn build(&self, options: &Value, context: &Context) -> Result<Built, BuildError>;
     fn as_type(&self) -> &dyn HandlerType;
+    fn counters(&self) -> &'static [Counter];
 }
 
 /// The handler types that a gateway knows.
@@ -220,6 +221,11 @@ impl Registry {
     fn add<H: Handler>(mut self, stream: Option<Streams<H>>, datagram: Option<Datagrams<H>>) -> Self {
         self.0.insert(H::NAME, Box::new(Typed::<H> { stream, datagram }));
         self
+    }
+
+    /// What the types count, sorted by type and then as they declare it.
+    pub fn counters(&self) -> Vec<Counter> {
+        self.0.values().flat_map(|kind| kind.counters()).copied().collect()
     }
 
     /// Makes a handler of that type.
@@ -314,5 +320,9 @@ impl<H: Handler> Kind for Typed<H> {
 
     fn as_type(&self) -> &dyn HandlerType {
         self
+    }
+
+    fn counters(&self) -> &'static [Counter] {
+        H::COUNTERS
     }
 }

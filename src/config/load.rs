@@ -217,7 +217,7 @@ impl std::error::Error for LoadError {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::testing::{ShippedCatalog, load, valid};
+    use crate::config::testing::{TestCatalog, load, valid};
 
     #[test]
     fn pointers_are_escaped_and_lead_to_the_finding() {
@@ -241,18 +241,18 @@ mod tests {
         let path = folder.path().join("p.toml");
         std::fs::write(folder.path().join("level"), "debug\n").unwrap();
         std::fs::write(&path, "log.level = \"${file:level}\"").unwrap();
-        assert_eq!(load_file(&path, &ShippedCatalog).unwrap().config.log.level, "debug");
+        assert_eq!(load_file(&path, &TestCatalog).unwrap().config.log.level, "debug");
 
         std::fs::write(&path, b"# \xff").unwrap();
-        assert!(matches!(load_file(&path, &ShippedCatalog), Err(LoadError::Unreadable(..))));
+        assert!(matches!(load_file(&path, &TestCatalog), Err(LoadError::Unreadable(..))));
         std::fs::write(&path, "a = ").unwrap();
-        assert!(matches!(load_file(&path, &ShippedCatalog), Err(LoadError::Syntax(..))));
+        assert!(matches!(load_file(&path, &TestCatalog), Err(LoadError::Syntax(..))));
         std::fs::write(&path, "a = 1").unwrap();
-        let error = load_file(&path, &ShippedCatalog).unwrap_err();
+        let error = load_file(&path, &TestCatalog).unwrap_err();
         assert_eq!((error.diagnostics().len(), error.text()), (1, Some("a = 1")));
         std::fs::write(&path, vec![b'#'; LARGEST_FILE + 1]).unwrap();
-        assert!(matches!(load_file(&path, &ShippedCatalog), Err(LoadError::Unreadable(..))));
-        assert!(matches!(load_file(folder.path(), &ShippedCatalog), Err(LoadError::Unreadable(..))));
+        assert!(matches!(load_file(&path, &TestCatalog), Err(LoadError::Unreadable(..))));
+        assert!(matches!(load_file(folder.path(), &TestCatalog), Err(LoadError::Unreadable(..))));
     }
 
     #[test]

@@ -29,10 +29,6 @@ pub mod values;
 mod walk;
 
 #[cfg(test)]
-mod files;
-#[cfg(test)]
-mod fixtures;
-#[cfg(test)]
 mod testing;
 
 pub use catalog::{Catalog, Finding, Findings, HandlerType};

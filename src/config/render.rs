@@ -134,7 +134,6 @@ mod tests {
     #[test]
     fn what_is_rendered_loads_to_the_same_configuration() {
         round_trip("");
-        round_trip(include_str!("../../config/polygate.toml"));
         round_trip(
             r#"
             admin = { bind = "off", hosts = ["gw"] }

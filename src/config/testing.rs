@@ -14,9 +14,6 @@ use super::{
 /// Echo, upper, one that serves streams only, and one that needs an option.
 pub(super) struct TestCatalog;
 
-/// The two that are shipped.
-pub(super) struct ShippedCatalog;
-
 struct Echo;
 struct Upper;
 struct Lines;
@@ -90,12 +87,6 @@ impl Default for UpperOptions {
 impl Catalog for TestCatalog {
     fn types(&self) -> Vec<&dyn HandlerType> {
         vec![&Echo, &Lines, &Upper]
-    }
-}
-
-impl Catalog for ShippedCatalog {
-    fn types(&self) -> Vec<&dyn HandlerType> {
-        vec![&Echo, &Upper]
     }
 }
 

@@ -1,9 +1,11 @@
 //! The built-in handlers. A new one is a file here, its `mod` line and its line in [`builtin`].
 
 pub mod echo;
+pub mod http;
 pub mod upper;
 
 pub use echo::Echo;
+pub use http::Http;
 pub use upper::Upper;
 
 use crate::config::{Finding, Size};
@@ -11,7 +13,7 @@ use crate::handler::Registry;
 
 /// The table of the handlers that come with polygate.
 pub fn builtin() -> Registry {
-    Registry::new().both::<Echo>().both::<Upper>()
+    Registry::new().both::<Echo>().stream::<Http>().both::<Upper>()
 }
 
 /// The `chunk` of handlers that answer what one read gives.

@@ -5,6 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use rustix::net::{SendFlags, send};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -36,11 +37,13 @@ impl Stream {
         }
     }
 
-    /// Writes what the kernel takes at once; for refusals, which nobody waits for.
+    /// Writes what the kernel takes at once; for refusals, which nobody waits for. Asked of the kernel, since the
+    /// reactor has not told yet that a new connection can be written to.
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         match self {
-            Stream::Tcp(stream) => stream.try_write(bytes),
-            Stream::Unix(stream) => stream.try_write(bytes),
+            Stream::Tcp(stream) => Ok(send(stream, bytes, flags)?),
+            Stream::Unix(stream) => Ok(send(stream, bytes, flags)?),
         }
     }
 }

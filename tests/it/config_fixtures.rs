@@ -77,6 +77,34 @@ fn valid_files_load_without_a_finding_and_again_when_rendered() {
     }
 }
 
+/// Nothing that is typed may make the loader panic, and what it refuses it explains.
+#[test]
+fn damaged_files_are_refused_with_findings() {
+    let mut refused = 0;
+    let mut try_out = |text: &str| {
+        if let Err(findings) = load(text) {
+            assert!(!findings.is_empty(), "{text}");
+            refused += 1;
+        }
+    };
+    for (_, text) in files("valid", 20) {
+        for (cut, _) in text.char_indices().step_by(11) {
+            try_out(&text[..cut]);
+        }
+        for (number, line) in text.lines().enumerate() {
+            let Some((key, _)) = line.split_once(" = ") else { continue };
+            for value in ["1", "-1.5", "true", "\"\"", "\"${\"", "[]", "[[1]]", "{}", "{ a = 1 }", "07:32:00"]
+            {
+                let damaged = format!("{key} = {value}");
+                let change = |(n, line)| if n == number { damaged.as_str() } else { line };
+                let lines: Vec<&str> = text.lines().enumerate().map(change).collect();
+                try_out(&lines.join("\n"));
+            }
+        }
+    }
+    assert!(refused > 500, "{refused}");
+}
+
 /// What the fixtures need of a handler that no shipped one has yet.
 struct Lines;
 

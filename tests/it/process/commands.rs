@@ -80,7 +80,7 @@ fn the_effective_configuration_is_a_configuration_with_the_same_effect() {
 fn the_example_and_the_shipped_file_are_valid() {
     let folder = Folder::new();
     folder.write("example.toml", &printed(folder.run(&["config", "example"])));
-    assert!(printed(folder.run(&["check", "example.toml"])).ends_with("ok (2 listeners)\n"));
+    assert!(printed(folder.run(&["check", "example.toml"])).contains(": ok ("));
 }
 
 /// The JSON without what passes while it is asked for.

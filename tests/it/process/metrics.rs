@@ -110,6 +110,13 @@ fn the_series_agree_with_what_was_sent() {
     }
 }
 
+/// A listener for every handler that counts something of its own.
+const OTHER_HANDLERS: &str = "
+[listeners.http]
+bind = 'tcp://127.0.0.1:0'
+handler = 'http'
+";
+
 /// The names and types in the tables of the page.
 fn documented() -> BTreeMap<String, String> {
     let page = include_str!("../../../docs/metrics.md");
@@ -124,7 +131,7 @@ fn documented() -> BTreeMap<String, String> {
 fn the_metrics_are_those_of_the_page_and_no_others() {
     let documented = documented();
     assert!(documented.len() > 30, "the page was read: {documented:?}");
-    let gateway = Gateway::start(ALL_TRANSPORTS);
+    let gateway = Gateway::start(&format!("{ALL_TRANSPORTS}\n{OTHER_HANDLERS}"));
     // Requests count when they have been answered.
     gateway.get("/metrics");
     let scrape = Scrape::of(&gateway);

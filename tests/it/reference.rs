@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use polygate::config::{Catalog as _, Origin, load_with, schema};
+use polygate::handlers::builtin;
 use serde_json::Value;
-
-use super::testing::{ShippedCatalog, origin};
-use super::{Catalog as _, load_with, schema};
 
 fn path(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("config").join(name)
@@ -18,7 +17,12 @@ fn read(name: &str) -> String {
 
 #[track_caller]
 fn loads(name: &str, text: &str) {
-    match load_with(text, &origin(), &ShippedCatalog, &|_| None) {
+    let origin = Origin {
+        file: Some(path(name)),
+        folder: path(name).parent().unwrap().to_owned(),
+        working_directory: PathBuf::from("/srv"),
+    };
+    match load_with(text, &origin, &builtin(), &|_| None) {
         Ok(loaded) => assert_eq!(loaded.warnings, [], "{name}"),
         Err(findings) => panic!("{name}: {findings:#?}"),
     }
@@ -85,7 +89,7 @@ fn the_reference_has_every_key_and_no_other() {
     let file: Value = toml::from_str(&text).unwrap();
     let (mut written, mut known) = (BTreeSet::new(), BTreeSet::new());
     keys(&file, "", &mut written);
-    let root = schema(&ShippedCatalog);
+    let root = schema(&builtin());
     properties(&root, &root, "", &mut known);
     assert!(known.contains("listeners.*.timeouts.idle") && known.len() > 50, "{known:#?}");
     // The defaults are those of the listeners, explained once.
@@ -93,7 +97,7 @@ fn the_reference_has_every_key_and_no_other() {
     written.retain(|key| !key.starts_with("handlers."));
     assert_eq!(written, known);
 
-    for kind in ShippedCatalog.types() {
+    for kind in builtin().types() {
         let entries = file["handlers"].as_object().unwrap().values();
         let entry = entries.into_iter().find(|entry| entry["type"] == kind.name());
         let entry = entry.unwrap_or_else(|| panic!("no handler of the type {}", kind.name()));
