@@ -77,7 +77,7 @@ equal() {
 
 # contains WHAT PART WHOLE
 contains() {
-    [[ $3 == *"$2"* ]] || fail "$1: no $(printf %q "$2") in $(printf %q "$3")"
+    [[ $3 == *"$2"* ]] || fail "$1: no $(printf %q "$2") in $(printf %q "${3:0:2000}")"
 }
 
 # exits CODE COMMAND...: runs it; the output is in $OUTPUT.
