@@ -12,7 +12,7 @@ use crate::handler::Registry;
 use crate::listener::clocks;
 use crate::net::Inherited;
 use crate::stats::CloseReason;
-use crate::supervisor::{ReloadError, Source, Supervisor};
+use crate::supervisor::{ReloadError, Source, Supervisor, watch};
 use crate::{admin, handlers};
 
 /// How long killed conns may take to be gone.
@@ -165,6 +165,7 @@ fn control_thread(
             running.config.listeners.iter().map(|listener| clocks::pause_for(&listener.timeouts)).min()
         };
         tokio::spawn(clocks::run(supervisor.stats().clone(), shortest));
+        tokio::spawn(watch::run(supervisor.clone()));
         let admin = tokio::spawn(admin::serve(supervisor.clone(), end.clone()));
         drop(tell.send(Ok(supervisor.clone())));
         end.cancelled().await;

@@ -131,7 +131,7 @@ async fn serve(gateway: &Gateway, signals: &mut Signals, log: &Log) {
 /// Reloads on a signal; the supervisor logs whatever comes of it.
 async fn reload(supervisor: Supervisor) {
     notify::reloading();
-    let _ = supervisor.reload(Trigger::Signal, false).await;
+    supervisor.reload_soon(Trigger::Signal).await;
     notify::ready(&supervisor.running());
 }
 

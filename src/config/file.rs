@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::endpoint::Endpoint;
 use super::model::{LogFormat, Overload, UnixMode};
 use super::text::{FilePath, HostName, LogFilter, Network};
-use super::values::{Size, Timeout};
+use super::values::{Period, Size, Timeout};
 
 mod shapes;
 
@@ -31,6 +31,8 @@ pub(super) struct File {
     pub(super) log: Option<LogFile>,
     /// The runtime of the data plane.
     pub(super) runtime: Option<RuntimeFile>,
+    /// When the configuration is read again, and what becomes of what left.
+    pub(super) reload: Option<ReloadFile>,
     /// What happens on SIGTERM and SIGINT.
     pub(super) shutdown: Option<ShutdownFile>,
     /// Limits of the whole process.
@@ -72,6 +74,18 @@ pub(super) struct RuntimeFile {
     /// Worker threads. Default: 0, one per core.
     #[schemars(range(min = 0, max = 1024))]
     pub(super) workers: Option<usize>,
+}
+
+/// `[reload]`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ReloadFile {
+    /// How long connections of an endpoint that left may go on. Default: "off", until they end by themselves.
+    pub(super) drain: Option<Timeout>,
+    /// Whether a change of the file, or of a file that it names, is taken over by itself. Default: false.
+    pub(super) watch: Option<bool>,
+    /// How often the files are looked at, besides when the system tells of a change. Default: "2s".
+    pub(super) watch_interval: Option<Period>,
 }
 
 /// `[shutdown]`

@@ -1,5 +1,6 @@
 //! The way from a text to a configuration: parse, replace, compare with the schema, check, merge.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -16,7 +17,7 @@ use super::substitute::Sources;
 use super::text::BadValue;
 use super::tree::{Node, Pointer, Tree};
 use super::walk::Walker;
-use super::{LoadError, Loaded, Origin};
+use super::{LoadError, Loaded, Origin, ReadFile};
 
 /// The largest file that is read: a configuration of ten thousand listeners has about one megabyte.
 const LARGEST_FILE: usize = 4 << 20;
@@ -93,7 +94,7 @@ fn read(
     let Some(mut tree) = parse(text, &mut report) else {
         return Err((Stop::Syntax, report.finish()));
     };
-    let sources = Sources { env, folder: &origin.folder };
+    let sources = Sources { env, folder: &origin.folder, files: RefCell::default() };
     if !version(&mut tree, &sources, &mut report) {
         return Err((Stop::Invalid, report.finish()));
     }
@@ -104,7 +105,10 @@ fn read(
     if report.has_errors() {
         return Err((Stop::Invalid, report.finish()));
     }
-    Ok(Loaded { config, warnings: report.finish(), text: text.to_owned() })
+    let own = origin.file.iter().map(|file| origin.working_directory.join(file));
+    let mut files: Vec<ReadFile> = own.map(|path| ReadFile::new(path, text.as_bytes())).collect();
+    files.extend(sources.files.into_inner());
+    Ok(Loaded { config, warnings: report.finish(), text: text.to_owned(), files })
 }
 
 /// The tree of the text; the first syntax error is reported.
@@ -170,6 +174,7 @@ fn config(
         admin: checked.admin,
         log: merge::log(file),
         runtime: merge::runtime(file),
+        reload: merge::reload(file),
         shutdown: merge::shutdown(file),
         limits: merge::global_limits(file),
         listeners: checked.listeners,

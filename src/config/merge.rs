@@ -10,8 +10,8 @@ use super::check::fit;
 use super::endpoint::{Endpoint, Host, HostPort, parse::normalised};
 use super::file::{DatagramsFile, File, LimitsFile, List, ListenerFile, SocketFile, TimeoutsFile};
 use super::model::{
-    Datagrams, GlobalLimits, HandlerUse, Limits, Listener, Log, LogFormat, Overload, Runtime, Shutdown,
-    SocketOptions, Timeouts, UnixMode,
+    Datagrams, GlobalLimits, HandlerUse, Limits, Listener, Log, LogFormat, Overload, Reload, Runtime,
+    Shutdown, SocketOptions, Timeouts, UnixMode,
 };
 use super::text::Network;
 use super::values::{Size, Timeout};
@@ -42,6 +42,15 @@ pub(super) fn log(file: &File) -> Log {
 
 pub(super) fn runtime(file: &File) -> Runtime {
     Runtime { workers: file.runtime.as_ref().and_then(|runtime| runtime.workers).unwrap_or(0) }
+}
+
+pub(super) fn reload(file: &File) -> Reload {
+    let (reload, default) = (file.reload.as_ref(), Reload::default());
+    Reload {
+        drain: reload.and_then(|reload| reload.drain).unwrap_or(default.drain),
+        watch: reload.and_then(|reload| reload.watch).unwrap_or(default.watch),
+        watch_interval: reload.and_then(|reload| reload.watch_interval).unwrap_or(default.watch_interval),
+    }
 }
 
 pub(super) fn shutdown(file: &File) -> Shutdown {

@@ -71,6 +71,25 @@ pub struct Loaded {
     pub warnings: Vec<Diagnostic>,
     /// The text that was read, for rendering the warnings.
     pub text: String,
+    /// Every file that was read: the configuration's own first, then those that it names.
+    pub files: Vec<ReadFile>,
+}
+
+/// A file that went into a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadFile {
+    /// Its absolute path.
+    pub path: PathBuf,
+    /// What it held.
+    pub sha256: [u8; 32],
+}
+
+impl ReadFile {
+    /// A file that held these bytes.
+    pub fn new(path: PathBuf, bytes: &[u8]) -> Self {
+        use sha2::Digest as _;
+        ReadFile { path, sha256: sha2::Sha256::digest(bytes).into() }
+    }
 }
 
 /// Why a configuration file could not be used.

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::endpoint::{Endpoint, Transports};
-use super::values::{Size, Timeout};
+use super::values::{Period, Size, Timeout};
 
 /// A checked configuration with every default filled in.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -27,6 +27,8 @@ pub struct Config {
     pub log: Log,
     /// The data plane's runtime.
     pub runtime: Runtime,
+    /// When it is read again.
+    pub reload: Reload,
     /// What happens on SIGTERM and SIGINT.
     pub shutdown: Shutdown,
     /// Limits of the whole process.
@@ -46,6 +48,7 @@ impl Config {
             admin: Admin { bind: Vec::new(), hosts: Vec::new() },
             log: Log { level: "info".into(), format: LogFormat::Auto },
             runtime: Runtime { workers: 0 },
+            reload: Reload::default(),
             shutdown: Shutdown { delay: Timeout::OFF, grace: Timeout::after_secs(8) },
             limits: GlobalLimits { max_connections: 10_000 },
             listeners: Vec::new(),
@@ -94,6 +97,23 @@ pub enum LogFormat {
 pub struct Runtime {
     /// Worker threads of the data plane; 0 is one per core.
     pub workers: usize,
+}
+
+/// `[reload]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Reload {
+    /// How long conns of an endpoint that left may go on; off is until they end by themselves.
+    pub drain: Timeout,
+    /// Whether a change of the files is taken over by itself.
+    pub watch: bool,
+    /// How often the files are looked at.
+    pub watch_interval: Period,
+}
+
+impl Default for Reload {
+    fn default() -> Self {
+        Reload { drain: Timeout::OFF, watch: false, watch_interval: Period::after_secs(2) }
+    }
 }
 
 /// `[shutdown]`

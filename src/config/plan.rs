@@ -102,6 +102,7 @@ fn settings(old: &Config, new: &Config) -> Vec<String> {
     let mut keys = Vec::new();
     differing("admin", &serde(&old.admin), &serde(&new.admin), &mut keys);
     differing("log", &serde(&old.log), &serde(&new.log), &mut keys);
+    differing("reload", &serde(&old.reload), &serde(&new.reload), &mut keys);
     differing("shutdown", &serde(&old.shutdown), &serde(&new.shutdown), &mut keys);
     differing("limits", &serde(&old.limits), &serde(&new.limits), &mut keys);
     keys

@@ -30,6 +30,7 @@ impl Config {
             "admin": { "bind": bind, "hosts": self.admin.hosts },
             "log": self.log,
             "runtime": self.runtime,
+            "reload": self.reload,
             "shutdown": self.shutdown,
             "limits": self.limits,
         });
@@ -138,6 +139,7 @@ mod tests {
             r#"
             admin = { bind = "off", hosts = ["gw"] }
             log.level = "info,polygate=debug"
+            reload = { drain = "1m", watch = true, watch_interval = "500ms" }
             shutdown = { delay = "90s", grace = "off" }
             defaults.socket = { unix_mode = "0600", nodelay = false, backlog = 7 }
             defaults.timeouts.idle = "90m"

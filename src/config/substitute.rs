@@ -3,8 +3,10 @@
 //! This happens once, after the text has been parsed: what is put in is not looked at again, and keys
 //! are left alone. `$${` is a literal `${`.
 
+use std::cell::RefCell;
 use std::path::Path;
 
+use super::ReadFile;
 use super::report::Report;
 use super::text::BadValue;
 use super::tree::{Node, Pointer, Tree};
@@ -18,6 +20,8 @@ pub(super) struct Sources<'a> {
     pub(super) env: &'a dyn Fn(&str) -> Option<String>,
     /// What relative paths of files are relative to.
     pub(super) folder: &'a Path,
+    /// The files that were read.
+    pub(super) files: RefCell<Vec<ReadFile>>,
 }
 
 impl Sources<'_> {
@@ -125,6 +129,7 @@ impl Sources<'_> {
             return Err(BadValue::new(format!("the file `{shown}` is larger than 1MiB")));
         }
         let mut text = std::fs::read_to_string(&path).map_err(unreadable)?;
+        self.files.borrow_mut().push(ReadFile::new(path.clone(), text.as_bytes()));
         if text.ends_with('\n') {
             text.pop();
             if text.ends_with('\r') {
@@ -147,6 +152,7 @@ mod tests {
                 "DOLLAR" => Some("${HOST}".into()),
                 _ => None,
             },
+            files: RefCell::default(),
             folder: Path::new("/nonexistent"),
         }
     }
@@ -194,7 +200,7 @@ mod tests {
     fn files_are_read_relative_to_the_folder_without_their_last_line_end() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("secret"), "a\nb\r\n").unwrap();
-        let sources = Sources { env: &|_| None, folder: folder.path() };
+        let sources = Sources { env: &|_| None, folder: folder.path(), files: RefCell::default() };
         assert_eq!(sources.expand("<${file:secret}>").unwrap(), ("<a\nb>".into(), false));
     }
 }

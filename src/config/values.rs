@@ -35,6 +35,11 @@ const SIZE_UNITS: [(&str, u64); 9] = [
 pub struct Period(Duration);
 
 impl Period {
+    /// So many seconds, at least one.
+    pub const fn after_secs(seconds: u64) -> Self {
+        Period(Duration::from_secs(if seconds == 0 { 1 } else { seconds }))
+    }
+
     /// As the standard type.
     pub const fn get(self) -> Duration {
         self.0

@@ -98,6 +98,7 @@ mod tests {
         change(&mut timeouts);
         let stats = Arc::new(Stats::new());
         let site = Site {
+            socket: 1,
             ledger: stats.open("l", Transport::Tcp),
             handler: "echo",
             generation: 1,

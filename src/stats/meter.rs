@@ -80,6 +80,8 @@ pub struct Site {
     pub address: String,
     /// Whether the endpoint is bound to all addresses, so that each conn keeps its own.
     pub any_address: bool,
+    /// The socket that accepted them, by a number that no other has.
+    pub socket: u64,
     /// Cancelled when its conns are asked to finish.
     pub drain: CancellationToken,
     /// For the clock.

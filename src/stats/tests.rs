@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 fn site(stats: &Arc<Stats>, listener: &str) -> Arc<Site> {
     Arc::new(Site {
+        socket: 1,
         ledger: stats.open(listener, Transport::Tcp),
         handler: "echo",
         generation: 1,

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use super::Inner;
 use super::live::{Key, Live, LiveListener, LiveSocket, keys, site_address};
 use super::prepare::{NewSocket, Prepared, kept_sockets};
-use crate::config::{Config, Listener};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, Listener, Timeout};
 use crate::handler::Built;
 use crate::listener::{Binding, Door, Rules};
-use crate::stats::Site;
+use crate::stats::{CloseReason, Meter, Site};
 
 /// Starts what is new, rebinds what stays and has changed, lets go of what left. Must be called inside the
 /// data runtime's context, where the loops are started.
@@ -44,7 +46,8 @@ pub(super) fn commit(inner: &Inner, live: &mut Live, prepared: Prepared, generat
     live.listeners = new;
     start(inner, live, sockets, &touched);
     // After the new ones listen: their loops take what is queued, and end.
-    drop(leaving);
+    let left = leaving.into_values().flatten().map(|socket| (socket.id, socket.drain)).collect();
+    let_go(inner, left, config.reload.drain);
     inner.stats.retain(|name, transport| {
         config.listener(name).is_some_and(|listener| listener.transports().contains(transport))
     });
@@ -58,6 +61,29 @@ pub(super) fn commit(inner: &Inner, live: &mut Live, prepared: Prepared, generat
         }
         !same
     });
+}
+
+/// Asks the conns of sockets that left to finish, and ends those that have not after `reload.drain`.
+fn let_go(inner: &Inner, left: BTreeMap<u64, CancellationToken>, limit: Timeout) {
+    left.values().for_each(CancellationToken::cancel);
+    let stats = inner.stats.clone();
+    let of_left = move |act: &dyn Fn(&Meter)| {
+        stats.each_live(|meter| {
+            if left.contains_key(&meter.site().socket) {
+                act(meter);
+            }
+        });
+    };
+    of_left(&Meter::notice_drain);
+    if let Some(limit) = limit.get() {
+        // In the background: the reload has been answered long before.
+        inner.data.spawn(async move {
+            tokio::time::sleep(limit).await;
+            of_left(&|meter| {
+                meter.kill(CloseReason::Drain);
+            });
+        });
+    }
 }
 
 /// A listener that is new or has changed. What it counts across its conns goes on, unless it starts anew.
@@ -104,13 +130,13 @@ fn take_leaving(live: &mut Live, config: &Config) -> BTreeMap<Key, Vec<LiveSocke
 }
 
 fn start(inner: &Inner, live: &mut Live, mut sockets: BTreeMap<Key, Vec<NewSocket>>, touched: &[String]) {
-    let Live { listeners, sockets: running, drain, .. } = live;
+    let Live { listeners, sockets: running, drain, last_socket, .. } = live;
     for listener in listeners.values() {
         let is_touched = touched.contains(&listener.config.name);
         for key in &listener.keys {
             if let Some(kept) = running.get(key).filter(|_| is_touched) {
                 for socket in kept {
-                    let site = site(inner, listener, drain, &socket.view, socket.inet);
+                    let site = site(inner, listener, (socket.id, &socket.drain), &socket.view, socket.inet);
                     socket.running.rebind(Binding { rules: listener.rules.clone(), site });
                     if let Err(error) = socket.running.tune(&listener.config.socket) {
                         let name = &listener.config.name;
@@ -120,12 +146,14 @@ fn start(inner: &Inner, live: &mut Live, mut sockets: BTreeMap<Key, Vec<NewSocke
             }
             let Some(new) = sockets.remove(key) else { continue };
             let started = new.into_iter().map(|new| {
-                let site = site(inner, listener, drain, &new.view, new.inet);
+                *last_socket += 1;
+                let (id, drain) = (*last_socket, drain.child_token());
+                let site = site(inner, listener, (id, &drain), &new.view, new.inet);
                 if new.shared {
                     new.ready.stand_alone(&listener.config.socket);
                 }
                 let running = new.ready.start(Binding { rules: listener.rules.clone(), site });
-                LiveSocket { running, view: new.view, inet: new.inet }
+                LiveSocket { running, id, drain, view: new.view, inet: new.inet }
             });
             running.insert(key.clone(), started.collect());
         }
@@ -135,7 +163,7 @@ fn start(inner: &Inner, live: &mut Live, mut sockets: BTreeMap<Key, Vec<NewSocke
 fn site(
     inner: &Inner,
     listener: &LiveListener,
-    drain: &tokio_util::sync::CancellationToken,
+    (socket, drain): (u64, &CancellationToken),
     view: &super::EndpointView,
     inet: Option<std::net::SocketAddr>,
 ) -> Arc<Site> {
@@ -152,6 +180,7 @@ fn site(
         timeouts: listener.config.timeouts,
         address,
         any_address,
+        socket,
         drain: drain.clone(),
         stats: inner.stats.clone(),
     })

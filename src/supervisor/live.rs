@@ -39,6 +39,9 @@ pub(super) fn keys(listener: &Listener) -> Vec<Key> {
 #[derive(Debug)]
 pub(super) struct LiveSocket {
     pub(super) running: Running,
+    /// Its number, and what its conns are asked to finish by: when the gateway drains, or the socket leaves.
+    pub(super) id: u64,
+    pub(super) drain: CancellationToken,
     pub(super) view: EndpointView,
     pub(super) inet: Option<SocketAddr>,
 }
@@ -111,11 +114,19 @@ pub(super) struct Live {
     pub(super) sharing: Vec<Key>,
     /// Every site that still may have conns; asked to drain at shutdown.
     pub(super) drain: CancellationToken,
+    /// The number of the last socket.
+    pub(super) last_socket: u64,
 }
 
 impl Live {
     pub(super) fn new(drain: CancellationToken) -> Self {
-        Live { listeners: BTreeMap::new(), sockets: BTreeMap::new(), sharing: Vec::new(), drain }
+        Live {
+            listeners: BTreeMap::new(),
+            sockets: BTreeMap::new(),
+            sharing: Vec::new(),
+            drain,
+            last_socket: 0,
+        }
     }
 
     /// Lets a second socket be bound beside those of the keys.

@@ -10,15 +10,16 @@ mod live;
 mod log;
 mod prepare;
 mod view;
+pub mod watch;
 
 pub use fit::{fit_limits, open_files_limit, room_for_connections};
 pub use view::{EndpointView, ListenerView, ReloadError, Report, Running, Source, State};
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::runtime::Handle;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Catalog, Config, Diagnostic, LoadError, Loaded, Origin, Plan};
@@ -48,9 +49,11 @@ struct Inner {
     live: Arc<tokio::sync::Mutex<Live>>,
     /// What the views see: they never wait for a reload, which may wait for a name server.
     published: Mutex<Vec<Published>>,
-    running: watch::Sender<Arc<Running>>,
-    admin: watch::Sender<Vec<AdminSocket>>,
+    running: tokio::sync::watch::Sender<Arc<Running>>,
+    admin: tokio::sync::watch::Sender<Vec<AdminSocket>>,
     closing: CancellationToken,
+    /// Whether a reload that nobody waits for has been asked for and has not begun, by [`Trigger`].
+    asked: [AtomicBool; Trigger::COUNT],
     /// Cancelled when loops and conns are asked to finish.
     drain: CancellationToken,
 }
@@ -70,6 +73,7 @@ impl Supervisor {
             generation: 0,
             applied_at: SystemTime::now(),
             warnings: Vec::new(),
+            files: Arc::default(),
             max_connections: 0,
         };
         let drain = CancellationToken::new();
@@ -84,9 +88,10 @@ impl Supervisor {
             live: Arc::new(tokio::sync::Mutex::new(Live::new(drain.clone()))),
             drain,
             published: Mutex::default(),
-            running: watch::Sender::new(Arc::new(nothing)),
-            admin: watch::Sender::new(Vec::new()),
+            running: tokio::sync::watch::Sender::new(Arc::new(nothing)),
+            admin: tokio::sync::watch::Sender::new(Vec::new()),
             closing: CancellationToken::new(),
+            asked: Default::default(),
         };
         Supervisor { inner: Arc::new(inner) }
     }
@@ -119,6 +124,17 @@ impl Supervisor {
             }
         }
         result
+    }
+
+    /// The same for a trigger that waits for no answer: while one reload waits for its turn, more of the same
+    /// trigger are that one, which reads the files when it begins.
+    pub async fn reload_soon(&self, trigger: Trigger) {
+        if !self.inner.asked[trigger as usize].swap(true, Ordering::AcqRel) {
+            let turn = self.inner.live.clone().lock_owned().await;
+            self.inner.asked[trigger as usize].store(false, Ordering::Release);
+            drop(turn);
+            let _ = self.reload(trigger, false).await;
+        }
     }
 
     /// Loads, plans, prepares and commits on a thread that may block: names are resolved, files read.
@@ -206,7 +222,7 @@ impl Supervisor {
     }
 
     /// The sockets of the admin API; changes when a reload changes `admin.bind`.
-    pub fn admin_sockets(&self) -> watch::Receiver<Vec<AdminSocket>> {
+    pub fn admin_sockets(&self) -> tokio::sync::watch::Receiver<Vec<AdminSocket>> {
         self.inner.admin.subscribe()
     }
 
@@ -216,7 +232,7 @@ impl Supervisor {
     }
 
     /// Follows the running configuration (for example to apply `log.level`).
-    pub fn subscribe(&self) -> watch::Receiver<Arc<Running>> {
+    pub fn subscribe(&self) -> tokio::sync::watch::Receiver<Arc<Running>> {
         self.inner.running.subscribe()
     }
 
@@ -327,7 +343,7 @@ impl Inner {
         dry_run: bool,
         started: Instant,
     ) -> Result<Report, ReloadError> {
-        let Loaded { mut config, mut warnings, .. } = load(self)?;
+        let Loaded { mut config, mut warnings, files, .. } = load(self)?;
         let running = self.running.borrow().clone();
         let plan = self.plan(&running, &mut config, &mut warnings);
         let nofile = open_files_limit();
@@ -364,6 +380,7 @@ impl Inner {
                 generation,
                 applied_at: if nothing_to_do { running.applied_at } else { SystemTime::now() },
                 warnings: warnings.clone(),
+                files: files.into(),
             }));
         }
         Ok(Report { generation, dry_run, duration: started.elapsed(), plan, warnings })

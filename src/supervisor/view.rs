@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use crate::config::{Config, Diagnostic, Listener, LoadError, Plan, Transport};
+use crate::config::{Config, Diagnostic, Listener, LoadError, Plan, ReadFile, Transport};
 use crate::stats::Stage;
 
 /// The configuration that runs.
@@ -20,6 +20,8 @@ pub struct Running {
     pub applied_at: SystemTime,
     /// The warnings that it came with.
     pub warnings: Vec<Diagnostic>,
+    /// The files that it was read from.
+    pub files: Arc<[ReadFile]>,
     /// `limits.max_connections`, or less where the file descriptors do not suffice.
     pub max_connections: usize,
 }
