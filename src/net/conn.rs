@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
@@ -23,6 +23,12 @@ const LINGER: Duration = Duration::from_secs(1);
 /// How much input is thrown away meanwhile.
 const LINGER_BYTES: usize = 256 * 1024;
 
+/// The same for a peer that is told something while it still sends a lot.
+const LONG_LINGER: Duration = Duration::from_secs(5);
+
+/// How much of that is thrown away.
+const LONG_LINGER_BYTES: usize = 64 * 1024 * 1024;
+
 /// One accepted stream. Reads and writes through [`AsyncRead`] and [`AsyncWrite`] are counted; dropping
 /// it settles its account once, whatever ended it.
 #[derive(Debug)]
@@ -34,6 +40,8 @@ pub struct Conn {
     /// Whether a write waits for the peer; spares the hot path a look at the meter.
     blocked: bool,
     outcome: Option<CloseReason>,
+    /// Whether its end may take longer than usual.
+    lingers_long: bool,
     _permit: Permit,
 }
 
@@ -49,7 +57,15 @@ impl Conn {
             handler = meter.site().handler,
             "opened"
         );
-        Conn { stream, meter, ended: false, blocked: false, outcome: None, _permit: permit }
+        Conn {
+            stream,
+            meter,
+            ended: false,
+            blocked: false,
+            outcome: None,
+            lingers_long: false,
+            _permit: permit,
+        }
     }
 
     /// Its number: the one in logs and in the connection list.
@@ -116,6 +132,25 @@ impl Conn {
         poll_fn(|cx| Chunk::read(limit, |buf| Pin::new(&mut *self).poll_read(cx, buf))).await
     }
 
+    /// The same for handlers that wait for something else, too, and so poll themselves.
+    pub fn poll_chunk(&mut self, cx: &mut Context<'_>, limit: usize) -> Poll<io::Result<Option<Chunk>>> {
+        Chunk::read(limit, |buf| Pin::new(&mut *self).poll_read(cx, buf))
+    }
+
+    /// What has come already; none if nothing has. An end or an error shows itself in the next read.
+    pub fn try_chunk(&mut self, limit: usize) -> Option<Chunk> {
+        let mut cx = Context::from_waker(Waker::noop());
+        match self.poll_chunk(&mut cx, limit) {
+            Poll::Ready(Ok(chunk)) => chunk,
+            Poll::Ready(Err(_)) | Poll::Pending => None,
+        }
+    }
+
+    /// Says that the peer has just been told something that must arrive although it still sends.
+    pub fn lingers_long(&mut self) {
+        self.lingers_long = true;
+    }
+
     /// Writes two pieces as if they were one, with one system call where the kernel takes them.
     pub async fn write_pair(&mut self, first: &[u8], second: &[u8]) -> io::Result<()> {
         let mut slices = [IoSlice::new(first), IoSlice::new(second)];
@@ -139,7 +174,11 @@ impl Conn {
                 self.outcome.get_or_insert(natural);
                 if self.stream.shutdown().await.is_ok() && !self.ended {
                     // Boxed, so that every conn is not as large as the few that linger.
-                    Box::pin(linger(&mut self.stream)).await;
+                    let (time, bytes) = match self.lingers_long {
+                        true => (LONG_LINGER, LONG_LINGER_BYTES),
+                        false => (LINGER, LINGER_BYTES),
+                    };
+                    Box::pin(linger(&mut self.stream, time, bytes)).await;
                 }
             }
             Err(error) => {
@@ -155,10 +194,10 @@ impl Conn {
 }
 
 /// Reads and forgets, until the peer ends or a bound is met.
-pub(super) async fn linger(stream: &mut Stream) {
+async fn linger(stream: &mut Stream, time: Duration, bytes: usize) {
     let drain = async {
         let mut seen = 0;
-        while seen < LINGER_BYTES {
+        while seen < bytes {
             match poll_fn(|cx| Chunk::read(16 * 1024, |buf| Pin::new(&mut *stream).poll_read(cx, buf))).await
             {
                 Ok(Some(chunk)) => seen += chunk.len(),
@@ -166,14 +205,14 @@ pub(super) async fn linger(stream: &mut Stream) {
             }
         }
     };
-    let _ = tokio::time::timeout(LINGER, drain).await;
+    let _ = tokio::time::timeout(time, drain).await;
 }
 
 impl Stream {
     /// Closes in order a stream that no handler had: FIN, then what still comes is thrown away for at most a second.
     pub(crate) async fn close_gently(mut self) {
         if self.shutdown().await.is_ok() {
-            linger(&mut self).await;
+            linger(&mut self, LINGER, LINGER_BYTES).await;
         }
     }
 }

@@ -234,7 +234,12 @@ impl Meter {
 
     /// Enters a step.
     pub fn set_phase(&self, phase: Phase) {
-        self.phase_since_ms.store(self.site.stats.now_ms(), Relaxed);
+        self.set_phase_since(phase, self.site.stats.now_ms());
+    }
+
+    /// Enters a step that began before, in milliseconds since the gateway's start.
+    pub fn set_phase_since(&self, phase: Phase, since_ms: u64) {
+        self.phase_since_ms.store(since_ms, Relaxed);
         self.phase.store(phase as u8, Relaxed);
     }
 

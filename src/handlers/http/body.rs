@@ -1,165 +1,167 @@
-//! A request's body, found and thrown away (RFC 9112, sections 6 and 7). Pure, and fed any pieces.
+//! A request's body, which is read and dropped: nobody needs it, but what comes behind it is the next request.
 
-use super::request::{Fault, Framing, is_token};
+use super::head::{Framing, is_token};
+use super::refusal::Refusal;
 
-/// The longest body, in bytes.
-pub(super) const MAX_BODY: u64 = 1 << 20;
+/// The largest body; larger ones get 413.
+pub const MAX_BODY: u64 = 1024 * 1024;
 
-/// The most bytes of a chunked body that are not its content: sizes, extensions, trailers. Chunks of one byte
-/// each end here after about 200 KiB of content.
-const MAX_OVERHEAD: u64 = 1 << 20;
+/// All chunk extensions of a body together (RFC 9112, 7.1.1 asks for a limit).
+pub const MAX_EXTENSIONS: u16 = 4 * 1024;
 
-/// The longest line of a chunk's size with its extensions, and the longest trailer section.
-const MAX_CHUNK_LINE: usize = 4 * 1024;
-const MAX_TRAILERS: usize = 8 * 1024;
+/// All trailer fields of a body together.
+pub const MAX_TRAILERS: u16 = 8 * 1024;
 
-/// Goes through one body.
-#[derive(Debug)]
-pub(super) enum Skipper {
-    /// So many bytes are left.
+/// The most digits of a chunk's size.
+const MAX_DIGITS: u8 = 16;
+
+/// How much of a body is still to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Body {
     Length(u64),
-    /// Within a chunked body.
-    Chunked(Chunked),
+    Chunked(Chunks),
 }
 
-/// Where a chunked body is.
-#[derive(Debug)]
-pub(super) struct Chunked {
-    state: State,
-    /// Content so far.
-    content: u64,
-    /// Everything else so far.
-    overhead: u64,
-    /// Bytes of the present line.
-    line: usize,
-    /// The size that is being read, and whether it has a digit.
-    size: u64,
-    has_digit: bool,
+/// Where in a chunked body one is (RFC 9112, 7.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Chunks {
+    at: At,
+    /// The bytes of data so far, those of the chunk under way included.
+    total: u64,
+    /// The size as read so far, then what is left of the chunk.
+    left: u64,
+    digits: u8,
+    extensions: u16,
+    trailers: u16,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// The digits of a size.
+enum At {
     Size,
-    /// `;` and what follows.
+    SpaceBehindSize,
     Extension,
-    /// The LF of a size's line.
     SizeLf,
-    /// Content; so many bytes are left.
-    Data(u64),
-    /// CRLF after the content.
+    Data,
     DataCr,
     DataLf,
-    /// The start of a line of the trailer section, or its end.
-    Trailer,
-    /// Within the name, and the value, of a trailer field.
+    TrailerStart,
     TrailerName,
-    TrailerLine,
+    TrailerValue,
     TrailerLf,
-    /// The LF that ends it all.
-    LastLf,
+    EndLf,
 }
 
-impl Skipper {
-    /// For a body of that framing, or the fault of one that is too long.
-    pub(super) fn new(framing: Framing) -> Result<Self, Fault> {
+impl Body {
+    pub(super) fn of(framing: Framing) -> Result<Self, Refusal> {
         match framing {
-            Framing::Length(length) if length > MAX_BODY => Err(Fault::ContentTooLarge),
-            Framing::Length(length) => Ok(Skipper::Length(length)),
-            Framing::Chunked => Ok(Skipper::Chunked(Chunked {
-                state: State::Size,
-                content: 0,
-                overhead: 0,
-                line: 0,
-                size: 0,
-                has_digit: false,
+            Framing::Length(n) if n > MAX_BODY => Err(Refusal::BODY_TOO_LARGE),
+            Framing::Length(n) => Ok(Body::Length(n)),
+            Framing::Chunked => Ok(Body::Chunked(Chunks {
+                at: At::Size,
+                total: 0,
+                left: 0,
+                digits: 0,
+                extensions: 0,
+                trailers: 0,
             })),
         }
     }
 
-    /// Takes what belongs to the body from the front: how many bytes, and whether the body is complete.
-    pub(super) fn skip(&mut self, input: &[u8]) -> Result<(usize, bool), Fault> {
+    /// Takes what belongs to the body; says whether that was all of it.
+    pub(super) fn drop_from(&mut self, input: &mut &[u8]) -> Result<bool, Refusal> {
         match self {
-            Skipper::Length(left) => {
-                let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
-                *left -= taken as u64;
-                Ok((taken, *left == 0))
+            Body::Length(left) => {
+                take(left, input);
+                Ok(*left == 0)
             }
-            Skipper::Chunked(chunked) => chunked.skip(input),
+            Body::Chunked(chunks) => chunks.drop_from(input),
         }
     }
 }
 
-impl Chunked {
-    fn skip(&mut self, input: &[u8]) -> Result<(usize, bool), Fault> {
-        let mut at = 0;
-        while at < input.len() {
-            if let State::Data(left) = self.state {
-                let taken = usize::try_from(left).unwrap_or(usize::MAX).min(input.len() - at);
-                at += taken;
-                let left = left - taken as u64;
-                self.state = if left == 0 { State::DataCr } else { State::Data(left) };
-                continue;
-            }
-            self.overhead += 1;
-            if self.overhead > MAX_OVERHEAD {
-                return Err(Fault::ContentTooLarge);
-            }
-            if self.byte(input[at])? {
-                return Ok((at + 1, true));
-            }
-            at += 1;
-        }
-        Ok((at, false))
-    }
+/// Skips at most `left` bytes.
+fn take(left: &mut u64, input: &mut &[u8]) {
+    let n = usize::try_from(*left).map_or(input.len(), |left| left.min(input.len()));
+    *input = &input[n..];
+    *left -= n as u64;
+}
 
-    /// One byte that is not content; true at the end of the body.
-    fn byte(&mut self, byte: u8) -> Result<bool, Fault> {
-        self.line += 1;
-        self.state = match (self.state, byte) {
-            (State::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
-                let digit = u64::from((byte as char).to_digit(16).unwrap_or(0));
-                // Leading zeros are legal, but no number needs a line of them.
-                self.size = self.size.saturating_mul(16).saturating_add(digit);
-                self.has_digit = true;
-                State::Size
+impl Chunks {
+    fn drop_from(&mut self, input: &mut &[u8]) -> Result<bool, Refusal> {
+        loop {
+            if self.at == At::Data {
+                take(&mut self.left, input);
+                if self.left == 0 {
+                    self.at = At::DataCr;
+                }
             }
-            (State::Size, b'\r') if self.has_digit => State::SizeLf,
-            (State::Size, b';') if self.has_digit => State::Extension,
-            (State::Extension, b'\r') => State::SizeLf,
-            (State::Extension, b'\t' | b' '..=b'~' | 0x80..=0xff) => State::Extension,
-            (State::SizeLf, b'\n') => self.begin_chunk()?,
-            (State::DataCr, b'\r') => State::DataLf,
-            (State::DataLf, b'\n') => {
-                (self.line, self.size, self.has_digit) = (0, 0, false);
-                State::Size
+            let Some((byte, rest)) = input.split_first() else { return Ok(false) };
+            *input = rest;
+            self.at = self.step(*byte)?;
+            if self.at == At::EndLf && *byte == b'\n' {
+                return Ok(true);
             }
-            (State::Trailer, b'\r') => State::LastLf,
-            (State::Trailer | State::TrailerName, byte) if is_token(byte) => State::TrailerName,
-            (State::TrailerName, b':') => State::TrailerLine,
-            (State::TrailerLine, b'\r') => State::TrailerLf,
-            (State::TrailerLine, b'\t' | b' '..=b'~' | 0x80..=0xff) => State::TrailerLine,
-            (State::TrailerLf, b'\n') => State::Trailer,
-            (State::LastLf, b'\n') => return Ok(true),
-            _ => return Err(Fault::BadRequest),
-        };
-        let in_trailers = matches!(
-            self.state,
-            State::Trailer | State::TrailerName | State::TrailerLine | State::TrailerLf | State::LastLf
-        );
-        match in_trailers {
-            true if self.line > MAX_TRAILERS => Err(Fault::FieldsTooLarge),
-            false if self.line > MAX_CHUNK_LINE => Err(Fault::BadRequest),
-            _ => Ok(false),
         }
     }
 
-    fn begin_chunk(&mut self) -> Result<State, Fault> {
-        self.line = 0;
-        self.content = self.content.saturating_add(self.size);
-        if self.content > MAX_BODY {
-            return Err(Fault::ContentTooLarge);
+    fn step(&mut self, byte: u8) -> Result<At, Refusal> {
+        match (self.at, byte) {
+            (At::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => self.digit(byte),
+            (At::Size, b'\r' | b';' | b' ' | b'\t') if self.digits == 0 => Err(Refusal::BAD_CHUNK),
+            (At::Size | At::Extension, b'\r') => Ok(At::SizeLf),
+            (At::Size | At::SpaceBehindSize, b';') => self.extension(),
+            // RFC 9112, 7.1.1: "bad" white space before a semicolon.
+            (At::Size | At::SpaceBehindSize, b' ' | b'\t') => self.extension().map(|_| At::SpaceBehindSize),
+            (At::Extension, byte) if is_text(byte) => self.extension(),
+            (At::SizeLf, b'\n') => self.sized(),
+            (At::DataCr, b'\r') => Ok(At::DataLf),
+            (At::DataLf, b'\n') => Ok(At::Size),
+            (At::TrailerStart, b'\r') => Ok(At::EndLf),
+            (At::TrailerStart | At::TrailerName, byte) if is_token(byte) => self.trailer(At::TrailerName),
+            (At::TrailerName, b':') => self.trailer(At::TrailerValue),
+            (At::TrailerValue, b'\r') => self.trailer(At::TrailerLf),
+            (At::TrailerValue, byte) if is_text(byte) => self.trailer(At::TrailerValue),
+            (At::TrailerLf, b'\n') => self.trailer(At::TrailerStart),
+            (At::EndLf, b'\n') => Ok(At::EndLf),
+            (At::TrailerStart | At::TrailerName | At::TrailerValue | At::TrailerLf | At::EndLf, _) => {
+                Err(Refusal::BAD_TRAILER)
+            }
+            _ => Err(Refusal::BAD_CHUNK),
         }
-        Ok(if self.size == 0 { State::Trailer } else { State::Data(self.size) })
     }
+
+    fn digit(&mut self, byte: u8) -> Result<At, Refusal> {
+        self.digits += 1;
+        if self.digits > MAX_DIGITS {
+            return Err(Refusal::BAD_CHUNK);
+        }
+        let value = char::from(byte).to_digit(16).unwrap_or(0);
+        self.left = (self.left << 4) | u64::from(value);
+        // Not only at the end of the line: no number is too long for a body that is too large.
+        if self.left > MAX_BODY { Err(Refusal::BODY_TOO_LARGE) } else { Ok(At::Size) }
+    }
+
+    fn sized(&mut self) -> Result<At, Refusal> {
+        self.digits = 0;
+        if self.left == 0 {
+            return Ok(At::TrailerStart);
+        }
+        self.total = self.total.saturating_add(self.left);
+        if self.total > MAX_BODY { Err(Refusal::BODY_TOO_LARGE) } else { Ok(At::Data) }
+    }
+
+    fn extension(&mut self) -> Result<At, Refusal> {
+        self.extensions += 1;
+        if self.extensions > MAX_EXTENSIONS { Err(Refusal::EXTENSIONS) } else { Ok(At::Extension) }
+    }
+
+    fn trailer(&mut self, at: At) -> Result<At, Refusal> {
+        self.trailers += 1;
+        if self.trailers > MAX_TRAILERS { Err(Refusal::TRAILERS) } else { Ok(at) }
+    }
+}
+
+/// What may stand in a field value or an extension: no control character but the tab.
+fn is_text(byte: u8) -> bool {
+    byte == b'\t' || !byte.is_ascii_control()
 }

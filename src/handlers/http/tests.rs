@@ -1,102 +1,110 @@
-//! The options, and the pure parts fed any pieces.
+//! The reader, fed any bytes in any pieces.
 
 use proptest::prelude::*;
 
-use super::body::Skipper;
-use super::request::{Framing, parse};
 use super::*;
 
-#[track_caller]
-fn check(change: impl FnOnce(&mut Options), expected: &[&[&str]]) {
-    let mut options = Options::default();
-    change(&mut options);
-    let found = Http::check(&options, Transports::STREAMS);
-    let paths: Vec<Vec<&str>> = found.iter().map(|f| f.path.iter().map(String::as_str).collect()).collect();
-    assert_eq!(paths, expected);
-}
-
-#[test]
-fn options_that_would_break_the_answer_are_errors() {
-    check(|_| {}, &[]);
-    let header = |name: &str, value: &str| {
-        let (name, value) = (name.to_owned(), value.to_owned());
-        move |options: &mut Options| drop(options.headers.insert(name, value))
-    };
-    check(header("X-Ok", "a b"), &[]);
-    check(header("X Bad", "a"), &[&["headers", "X Bad"]]);
-    check(header("", "a"), &[&["headers", ""]]);
-    check(header("X", "a\r\nSet-Cookie: b"), &[&["headers", "X"]]);
-    check(header("X", " a"), &[&["headers", "X"]]);
-    check(header("content-length", "5"), &[&["headers", "content-length"]]);
-    check(header("Transfer-Encoding", "chunked"), &[&["headers", "Transfer-Encoding"]]);
-    check(|options| options.content_type = "a\nb".into(), &[&["content_type"]]);
-    check(|options| options.status = 204, &[]);
-    check(|options| (options.status, options.body) = (304, "x".into()), &[&["body"]]);
-}
-
-#[test]
-fn what_is_counted_does_not_overlap() {
-    let counters = [answers(405), NOT_ALLOWED, REFUSED];
-    let cells = counters.iter().flat_map(|counter| {
-        let [(_, methods), (_, codes)] = counter.labels else { panic!("two labels") };
-        methods.iter().flat_map(|method| codes.iter().map(move |code| (*method, *code)))
-    });
-    let all: Vec<_> = cells.collect();
-    let distinct: std::collections::BTreeSet<_> = all.iter().collect();
-    assert_eq!(all.len(), distinct.len(), "{all:?}");
-    assert_eq!(answers(599).labels[1].1, ["599"]);
-}
-
-/// What a skipper makes of a body in such pieces: how much it takes, or its fault.
-fn skip(body: &[u8], pieces: &[usize]) -> Result<usize, u16> {
-    let mut skipper = Skipper::new(Framing::Chunked).map_err(|fault| fault.code())?;
-    let (mut rest, mut taken) = (body, 0);
-    let mut sizes = pieces.iter().cycle();
-    while !rest.is_empty() {
-        let size = (*sizes.next().unwrap_or(&1)).clamp(1, rest.len());
-        let (n, complete) = skipper.skip(&rest[..size]).map_err(|fault| fault.code())?;
-        taken += n;
-        if complete {
-            return Ok(taken);
+/// What the reader makes of bytes in such pieces: every request and, last, how it ended.
+fn read(bytes: &[u8], pieces: &[usize]) -> (Vec<Step>, bool) {
+    let mut reader = Reader::new();
+    let mut steps = Vec::new();
+    let mut rest = bytes;
+    for size in pieces.iter().cycle() {
+        if rest.is_empty() {
+            break;
         }
-        rest = &rest[size..];
+        let (mut piece, behind) = rest.split_at((*size).clamp(1, rest.len()));
+        loop {
+            let step = reader.next(&mut piece);
+            match step {
+                Step::More => {
+                    assert!(piece.is_empty(), "bytes are left");
+                    break;
+                }
+                // Whether it is said depends on what has come already.
+                Step::Expects => {}
+                Step::Request(_) => steps.push(step),
+                Step::Http2 | Step::Refused(..) => {
+                    steps.push(step);
+                    return (steps, false);
+                }
+            }
+        }
+        rest = behind;
     }
-    Ok(taken)
+    (steps, reader.has_begun())
+}
+
+/// Pieces of requests, right and wrong, so that a few of them in a row are often nearly right.
+const PIECES: &[&str] = &[
+    "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
+    "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "HEAD / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+    "GET / HTTP/1.1\r\n",
+    "OPTIONS * HTTP/1.1\r\n",
+    "CONNECT a:1 HTTP/1.1\r\n",
+    "GET http://a/ HTTP/1.1\r\n",
+    "Host: a\r\n",
+    "Expect: 100-continue\r\nContent-Length: 2\r\n",
+    "Content-Length: 9999999\r\n",
+    "Transfer-Encoding: chunked\r\n",
+    "X:",
+    " folded\r\n",
+    "3;x=y\r\nabc\r\n",
+    "0\r\n",
+    "T: t\r\n",
+    "\r\n",
+    "\r",
+    "\n",
+    "\0",
+    "a",
+    " ",
+    "PRI * HTTP/2.0\r\n\r\n",
+    "SM\r\n\r\n",
+];
+
+fn nearly_right() -> impl Strategy<Value = Vec<u8>> {
+    let long = (0..3_usize).prop_map(|n| "x".repeat([100, 5_000, 9_000][n]).into_bytes());
+    let piece = prop_oneof![
+        20 => proptest::sample::select(PIECES).prop_map(|piece| piece.as_bytes().to_vec()),
+        1 => long,
+        1 => proptest::collection::vec(any::<u8>(), 0..20),
+    ];
+    proptest::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
 }
 
 proptest! {
-    /// No bytes make the parser panic, and a head is the same however much follows it.
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
     #[test]
-    fn any_bytes_are_a_head_or_a_fault(bytes in proptest::collection::vec(any::<u8>(), 0..200), more in ".{0,50}") {
-        if let Ok(Some((head, taken))) = parse(&bytes) {
-            prop_assert!(taken <= bytes.len());
-            let longer = [&bytes[..], more.as_bytes()].concat();
-            prop_assert_eq!(parse(&longer), Ok(Some((head, taken))));
-        }
+    fn what_is_read_does_not_depend_on_how_it_is_cut(
+        bytes in nearly_right(),
+        pieces in proptest::collection::vec(1_usize..40, 1..8),
+    ) {
+        let whole = read(&bytes, &[bytes.len().max(1)]);
+        prop_assert_eq!(&whole, &read(&bytes, &pieces));
+        prop_assert_eq!(&whole, &read(&bytes, &[1]));
     }
 
-    /// Heads that are nearly right find more of the parser than noise does.
     #[test]
-    fn nearly_right_heads_do_not_panic(
-        method in "[A-Z]{1,8}", target in "[/*a-z:#?. ]{0,12}", version in "HTTP/[0-9.]{1,4}",
-        fields in "((Host|Content-Length|Transfer-Encoding|Expect|X): ?[ -~]{0,12}\r\n){0,4}",
-    ) {
-        let text = format!("{method} {target} {version}\r\n{fields}\r\n");
-        let whole = parse(text.as_bytes());
-        if let Ok(Some((_, taken))) = whole {
-            prop_assert_eq!(taken, text.len());
-            for cut in 0..text.len() {
-                prop_assert_eq!(parse(&text.as_bytes()[..cut]), Ok(None), "cut at {}", cut);
-            }
-        }
+    fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        read(&bytes, &[7]);
     }
+}
 
-    /// A chunked body ends at the same byte, or fails the same way, however it is cut.
-    #[test]
-    fn a_chunked_body_is_the_same_in_any_pieces(
-        body in "([0-9a-f]{1,2}(;[a-z]{0,3})?\r\n[ab]{0,20}\r?\n?){0,6}0?\r\n([A-Z]:[a-z]\r\n)?\r\n.{0,5}",
-        pieces in proptest::collection::vec(1_usize..9, 1..6),
-    ) {
-        prop_assert_eq!(skip(body.as_bytes(), &[body.len()]), skip(body.as_bytes(), &pieces));
-    }
+#[test]
+fn a_reader_holds_what_has_come_and_nothing_between_requests() {
+    let mut reader = Reader::new();
+    let mut input: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HT";
+    assert!(matches!(reader.next(&mut input), Step::Request(_)));
+    assert!(!reader.has_begun());
+    assert_eq!(reader.next(&mut input), Step::More);
+    assert!(reader.has_begun() && !reader.is_in_body());
+    let mut input: &[u8] = b"TP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n";
+    assert_eq!(reader.next(&mut input), Step::More);
+    assert!(reader.is_in_body());
+    let mut input: &[u8] = b"xrest";
+    assert!(matches!(reader.next(&mut input), Step::Request(_)));
+    assert_eq!(input, b"rest");
 }
