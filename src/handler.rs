@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::accounts::{Access, Accounts};
 use crate::config::{Catalog, Finding, Findings, HandlerType, Timeouts, Transports};
 pub use crate::net::{Answer, Conn, Packet};
 pub use crate::stats::{Counter, CounterKind, Phase, RejectReason};
@@ -94,12 +95,30 @@ pub trait DatagramHandler: Handler {
 pub struct Context {
     listener: Arc<str>,
     state_dir: PathBuf,
+    accounts: Option<Access>,
 }
 
 impl Context {
     /// For a listener of that name.
     pub fn new(listener: &str, state_dir: &Path) -> Self {
-        Context { listener: listener.into(), state_dir: state_dir.to_path_buf() }
+        Context { listener: listener.into(), state_dir: state_dir.to_path_buf(), accounts: None }
+    }
+
+    /// The same with a way to the gateway's accounts.
+    #[must_use]
+    pub fn with_accounts(mut self, accounts: Access) -> Self {
+        self.accounts = Some(accounts);
+        self
+    }
+
+    /// The gateway's accounts, opened when the first handler asks. Whoever asks holds on to them; they are
+    /// closed with the last handler. Blocks.
+    ///
+    /// # Errors
+    /// What keeps the database or the folder of the files from being opened.
+    pub fn accounts(&self) -> Result<Arc<Accounts>, BuildError> {
+        let access = self.accounts.as_ref().ok_or_else(|| BuildError::new("this gateway has no accounts"))?;
+        access.open().map_err(|error| BuildError::new(format!("cannot open the accounts: {error}")))
     }
 
     /// The listener's name.

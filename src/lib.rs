@@ -5,6 +5,7 @@
 //! - [`config`]: from text to a checked configuration, and the plan that leads from one to the next;
 //! - [`stats`]: what happened, counted once, and the snapshot that all views render;
 //! - [`net`]: sockets: bound, accepted, read and written;
+//! - [`accounts`] and [`storage`]: who may log in, and their files;
 //! - [`handler`]: what a handler is;
 //! - [`handlers`]: the built-in ones, and their table;
 //! - [`listener`]: loops that turn sockets into connections and packets, under limits;
@@ -30,6 +31,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("polygate runs on Linux (5.6 or later): its sockets, locks and statistics are Linux's");
 
+pub mod accounts;
 pub mod admin;
 pub mod config;
 pub mod gateway;
@@ -39,5 +41,6 @@ pub mod listener;
 pub mod metrics;
 pub mod net;
 pub mod stats;
+pub mod storage;
 pub mod supervisor;
 pub mod version;

@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
 use super::endpoint::Endpoint;
-use super::model::{LogFormat, Overload, UnixMode};
+use super::model::{Durability, LogFormat, Overload, UnixMode};
 use super::text::{FilePath, HostName, LogFilter, Network};
 use super::values::{Period, Size, Timeout};
 
@@ -37,6 +37,8 @@ pub(super) struct File {
     pub(super) shutdown: Option<ShutdownFile>,
     /// Limits of the whole process.
     pub(super) limits: Option<GlobalLimitsFile>,
+    /// The accounts that handlers with logins share.
+    pub(super) accounts: Option<AccountsFile>,
     /// What holds for every listener that does not say otherwise. A key that does not fit a listener is
     /// ignored there.
     pub(super) defaults: Option<DefaultsFile>,
@@ -105,6 +107,23 @@ pub(super) struct GlobalLimitsFile {
     /// Connections of the whole process, all listeners together. Default: 10000.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub(super) max_connections: Option<usize>,
+}
+
+/// `[accounts]`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct AccountsFile {
+    /// SQLite file of the accounts, relative to `state_dir`. Default: "accounts.db".
+    pub(super) database: Option<FilePath>,
+    /// Folder of their files, a home each, relative to `state_dir`. Default: "files".
+    pub(super) root: Option<FilePath>,
+    /// What an account may hold that has no quota of its own. Default: "1GiB".
+    pub(super) quota: Option<Size>,
+    /// Whether clients may make accounts for themselves. Default: false.
+    pub(super) registration: Option<bool>,
+    /// What an acknowledged upload survives: "acked" a power cut; "rename" the end of the process, and a power
+    /// cut leaves the old file or the new one; "none" the end of the process. Default: "acked".
+    pub(super) durability: Option<Durability>,
 }
 
 /// `[defaults]`

@@ -177,6 +177,7 @@ fn config(
         reload: merge::reload(file),
         shutdown: merge::shutdown(file),
         limits: merge::global_limits(file),
+        accounts: merge::accounts(file, &state_dir),
         listeners: checked.listeners,
         unused_handlers: checked.unused_handlers,
         state_dir,

@@ -1,7 +1,7 @@
 //! From what the user typed to what the program uses: every default filled in, key by key.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 
@@ -10,10 +10,10 @@ use super::check::fit;
 use super::endpoint::{Endpoint, Host, HostPort, parse::normalised};
 use super::file::{DatagramsFile, File, LimitsFile, List, ListenerFile, SocketFile, TimeoutsFile};
 use super::model::{
-    Datagrams, GlobalLimits, HandlerUse, Limits, Listener, Log, LogFormat, Overload, Reload, Runtime,
-    Shutdown, SocketOptions, Timeouts, UnixMode,
+    Accounts, Datagrams, Durability, GlobalLimits, HandlerUse, Limits, Listener, Log, LogFormat, Overload,
+    Reload, Runtime, Shutdown, SocketOptions, Timeouts, UnixMode,
 };
-use super::text::Network;
+use super::text::{FilePath, Network};
 use super::values::{Size, Timeout};
 
 /// Where the admin API listens when nothing is written.
@@ -64,6 +64,20 @@ pub(super) fn shutdown(file: &File) -> Shutdown {
 pub(super) fn global_limits(file: &File) -> GlobalLimits {
     let written = file.limits.as_ref().and_then(|limits| limits.max_connections);
     GlobalLimits { max_connections: written.unwrap_or(10_000) }
+}
+
+pub(super) fn accounts(file: &File, state_dir: &Path) -> Accounts {
+    let accounts = file.accounts.as_ref();
+    let path = |written: Option<&FilePath>, default: &str| {
+        normalised(&state_dir.join(written.map_or(Path::new(default), |path| &path.0)))
+    };
+    Accounts {
+        database: path(accounts.and_then(|a| a.database.as_ref()), "accounts.db"),
+        root: path(accounts.and_then(|a| a.root.as_ref()), "files"),
+        quota: accounts.and_then(|a| a.quota).unwrap_or(Size::kib(1 << 20)),
+        registration: accounts.and_then(|a| a.registration).unwrap_or(false),
+        durability: accounts.and_then(|a| a.durability).unwrap_or(Durability::Acked),
+    }
 }
 
 /// A listener: its own keys over those of `[defaults]` that fit it, over the built-in ones.
@@ -181,8 +195,6 @@ fn loopback() -> Vec<IpNet> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::{Path, PathBuf};
-
     use super::*;
     use crate::config::testing::{TestCatalog, origin, valid};
 

@@ -33,6 +33,8 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// Limits of the whole process.
     pub limits: GlobalLimits,
+    /// The accounts that handlers with logins share.
+    pub accounts: Accounts,
     /// The listeners, in the order of the file.
     pub listeners: Vec<Listener>,
     /// The names of `[handlers]` entries that no listener uses: decoded, checked, not built.
@@ -51,6 +53,13 @@ impl Config {
             reload: Reload::default(),
             shutdown: Shutdown { delay: Timeout::OFF, grace: Timeout::after_secs(8) },
             limits: GlobalLimits { max_connections: 10_000 },
+            accounts: Accounts {
+                database: PathBuf::new(),
+                root: PathBuf::new(),
+                quota: Size::kib(1 << 20),
+                registration: false,
+                durability: Durability::Acked,
+            },
             listeners: Vec::new(),
             unused_handlers: Vec::new(),
         }
@@ -130,6 +139,37 @@ pub struct Shutdown {
 pub struct GlobalLimits {
     /// Connections of the whole process, all listeners together.
     pub max_connections: usize,
+}
+
+/// `[accounts]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Accounts {
+    /// Absolute path of the SQLite file.
+    pub database: PathBuf,
+    /// Absolute path of the folder that the homes are in.
+    pub root: PathBuf,
+    /// What an account has that has no quota of its own.
+    pub quota: Size,
+    /// Whether clients may make accounts for themselves.
+    pub registration: bool,
+    /// What an acknowledged upload survives.
+    pub durability: Durability,
+}
+
+/// `accounts.durability`: what an acknowledged upload survives. Each survives the end of the process, and
+/// none ever leaves a torn file in place of an old one then.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum Durability {
+    /// Nothing is synced: a power cut may lose or tear files of the last half minute.
+    None,
+    /// The content is synced before the rename: a power cut leaves the old file or the new one, whole.
+    Rename,
+    /// The directory is synced too: a power cut leaves the new file.
+    Acked,
 }
 
 /// One `[listeners.NAME]` entry.

@@ -2,6 +2,7 @@
 //! its dry run and start-up (which compares with [`Config::empty`]).
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -72,16 +73,22 @@ pub fn plan(old: &Config, new: &Config) -> Plan {
         };
         note("state_dir", old.state_dir != new.state_dir);
         note("runtime.workers", old.runtime != new.runtime);
+        // As written: a folder that moves takes what is in it along.
+        let differs = |get: fn(&Config) -> &PathBuf| within_state(old, get) != within_state(new, get);
+        note("accounts.database", differs(|config| &config.accounts.database));
+        note("accounts.root", differs(|config| &config.accounts.root));
     }
     plan
 }
 
 impl Config {
-    /// Takes back what only a restart can change: `state_dir`, with the Unix sockets below it, and
-    /// `runtime`.
+    /// Takes back what only a restart can change: `state_dir`, with the Unix sockets below it, `runtime`, and
+    /// where accounts are.
     pub fn keep_running(&mut self, running: &Config) {
         let wanted = std::mem::replace(&mut self.state_dir, running.state_dir.clone());
         self.runtime = running.runtime.clone();
+        self.accounts.database = running.accounts.database.clone();
+        self.accounts.root = running.accounts.root.clone();
         let binds = self.listeners.iter_mut().flat_map(|listener| &mut listener.bind);
         for endpoint in binds.chain(&mut self.admin.bind) {
             if let Endpoint::Unix(UnixAddress::Path(path)) | Endpoint::Unixgram(UnixAddress::Path(path)) =
@@ -92,6 +99,12 @@ impl Config {
             }
         }
     }
+}
+
+/// A path as it stands to `state_dir`.
+fn within_state(config: &Config, get: fn(&Config) -> &PathBuf) -> &Path {
+    let path = get(config);
+    path.strip_prefix(&config.state_dir).unwrap_or(path)
 }
 
 fn by_name(config: &Config) -> HashMap<&str, &Listener> {
@@ -105,6 +118,10 @@ fn settings(old: &Config, new: &Config) -> Vec<String> {
     differing("reload", &serde(&old.reload), &serde(&new.reload), &mut keys);
     differing("shutdown", &serde(&old.shutdown), &serde(&new.shutdown), &mut keys);
     differing("limits", &serde(&old.limits), &serde(&new.limits), &mut keys);
+    for key in ["quota", "registration", "durability"] {
+        let value = |config: &Config| serde(&config.accounts).get(key).cloned().unwrap_or_default();
+        differing(&format!("accounts.{key}"), &value(old), &value(new), &mut keys);
+    }
     keys
 }
 
@@ -254,12 +271,17 @@ mod tests {
         check("shutdown.grace = \"1s\"", &["shutdown.grace"], &[]);
         check("runtime.workers = 2", &[], &["runtime.workers"]);
         check("state_dir = \"/tmp/x\"", &[], &["state_dir"]);
+        let accounts = "accounts = { quota = \"1MB\", registration = true, durability = \"none\" }";
+        check(accounts, &["accounts.quota", "accounts.registration", "accounts.durability"], &[]);
+        let places = "accounts = { database = \"a.db\", root = \"/srv/files\" }";
+        check(places, &[], &["accounts.database", "accounts.root"]);
     }
 
     #[test]
     fn what_needs_a_restart_can_be_taken_back() {
         let old = valid(BASE).config;
-        let mut new = valid(&format!("state_dir = \"/tmp/x\"\nruntime.workers = 2\n{BASE}")).config;
+        let text = "state_dir = \"/tmp/x\"\nruntime.workers = 2\naccounts.root = \"homes\"";
+        let mut new = valid(&format!("{text}\n{BASE}")).config;
         new.keep_running(&old);
         assert!(plan(&old, &new).is_empty());
     }

@@ -33,6 +33,13 @@ impl Config {
             "reload": self.reload,
             "shutdown": self.shutdown,
             "limits": self.limits,
+            "accounts": {
+                "database": self.accounts.database.display().to_string(),
+                "root": self.accounts.root.display().to_string(),
+                "quota": self.accounts.quota,
+                "registration": self.accounts.registration,
+                "durability": self.accounts.durability,
+            },
         });
         let listeners: Map<String, Value> =
             self.listeners.iter().map(|listener| (listener.name.clone(), listener.table())).collect();

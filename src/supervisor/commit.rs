@@ -17,6 +17,9 @@ use crate::stats::{CloseReason, Meter, Site};
 /// data runtime's context, where the loops are started.
 pub(super) fn commit(inner: &Inner, live: &mut Live, prepared: Prepared, generation: u64, room: usize) {
     let Prepared { config, mut handlers, sockets, admin } = prepared;
+    if let Some(accounts) = inner.accounts.current() {
+        accounts.configure(&config.accounts);
+    }
     inner.process.set_limit(config.limits.max_connections.min(room));
     let old = std::mem::take(&mut live.listeners);
     let mut new = BTreeMap::new();

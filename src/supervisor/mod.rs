@@ -22,6 +22,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+use crate::accounts::{Accounts, Slot};
 use crate::config::{self, Catalog, Config, Diagnostic, LoadError, Loaded, Origin, Plan};
 use crate::handler::Registry;
 use crate::listener::OwnAddresses;
@@ -45,6 +46,8 @@ struct Inner {
     /// The places of the whole process.
     process: Arc<Gate>,
     own: Arc<OwnAddresses>,
+    /// The accounts, while a handler uses them.
+    accounts: Arc<Slot>,
     /// Reloads wait here for each other.
     live: Arc<tokio::sync::Mutex<Live>>,
     /// What the views see: they never wait for a reload, which may wait for a name server.
@@ -85,6 +88,7 @@ impl Supervisor {
             data,
             process: Arc::new(Gate::new(0)),
             own: Arc::default(),
+            accounts: Arc::default(),
             live: Arc::new(tokio::sync::Mutex::new(Live::new(drain.clone()))),
             drain,
             published: Mutex::default(),
@@ -198,6 +202,11 @@ impl Supervisor {
     /// The counters.
     pub fn stats(&self) -> &Arc<Stats> {
         &self.inner.stats
+    }
+
+    /// The accounts, if a listener's handler uses them.
+    pub fn accounts(&self) -> Option<Arc<Accounts>> {
+        self.inner.accounts.current()
     }
 
     /// The handler types.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Inner;
 use super::live::{Key, Live, LiveListener, keys, may_overlap};
 use super::view::{EndpointView, ReloadError};
+use crate::accounts::Access;
 use crate::config::{Config, Endpoint, Listener, SocketOptions, Timeout, Transport, UnixMode};
 use crate::handler::{Built, Context};
 use crate::listener::Ready;
@@ -72,7 +73,8 @@ fn build_handlers(
         let built = match same {
             Some(old) => old.built.clone(),
             None => {
-                let context = Context::new(&listener.name, &config.state_dir);
+                let accounts = Access::new(inner.accounts.clone(), config.accounts.clone());
+                let context = Context::new(&listener.name, &config.state_dir).with_accounts(accounts);
                 inner.registry.build(kind, options, &context).map_err(|error| ReloadError::Build {
                     listener: listener.name.clone(),
                     handler: listener.handler.name.clone(),
