@@ -18,6 +18,7 @@ use crate::accounts::{Access, Accounts};
 use crate::config::{Catalog, Finding, Findings, HandlerType, Timeouts, Transports};
 pub use crate::net::{Answer, Conn, Packet};
 pub use crate::stats::{Counter, CounterKind, Phase, RejectReason};
+use crate::upstream::Upstreams;
 
 /// What connections or datagrams are handed to.
 pub trait Handler: Sized + Send + Sync + 'static {
@@ -43,6 +44,12 @@ pub trait Handler: Sized + Send + Sync + 'static {
     fn amplifies(options: &Self::Options) -> bool {
         let _ = options;
         false
+    }
+
+    /// The upstream that the options name, and the option that does: it must exist.
+    fn upstream(options: &Self::Options) -> Option<(&'static str, &str)> {
+        let _ = options;
+        None
     }
 
     /// Makes one for a listener. May open files and the like; a failure leaves the gateway as it was.
@@ -96,12 +103,18 @@ pub struct Context {
     listener: Arc<str>,
     state_dir: PathBuf,
     accounts: Option<Access>,
+    upstreams: Option<Arc<Upstreams>>,
 }
 
 impl Context {
     /// For a listener of that name.
     pub fn new(listener: &str, state_dir: &Path) -> Self {
-        Context { listener: listener.into(), state_dir: state_dir.to_path_buf(), accounts: None }
+        Context {
+            listener: listener.into(),
+            state_dir: state_dir.to_path_buf(),
+            accounts: None,
+            upstreams: None,
+        }
     }
 
     /// The same with a way to the gateway's accounts.
@@ -119,6 +132,20 @@ impl Context {
     pub fn accounts(&self) -> Result<Arc<Accounts>, BuildError> {
         let access = self.accounts.as_ref().ok_or_else(|| BuildError::new("this gateway has no accounts"))?;
         access.open().map_err(|error| BuildError::new(format!("cannot open the accounts: {error}")))
+    }
+
+    /// The same in a gateway with these upstreams.
+    #[must_use]
+    pub fn with_upstreams(self, upstreams: Arc<Upstreams>) -> Self {
+        Context { upstreams: Some(upstreams), ..self }
+    }
+
+    /// The gateway's upstreams.
+    ///
+    /// # Errors
+    /// There are none where a handler is made without a gateway.
+    pub fn upstreams(&self) -> Result<&Arc<Upstreams>, BuildError> {
+        self.upstreams.as_ref().ok_or_else(|| BuildError::new("there are no upstreams without a gateway"))
     }
 
     /// The listener's name.
@@ -317,6 +344,11 @@ impl<H: Handler> HandlerType for Typed<H> {
 
     fn amplifies(&self, options: &Value) -> bool {
         Self::decode(options).is_ok_and(|options| H::amplifies(&options))
+    }
+
+    fn upstream(&self, options: &Value) -> Option<(&'static str, String)> {
+        let options = Self::decode(options).ok()?;
+        H::upstream(&options).map(|(key, name)| (key, name.to_owned()))
     }
 
     fn default_timeouts(&self) -> Timeouts {

@@ -6,6 +6,7 @@
 //! - [`stats`]: what happened, counted once, and the snapshot that all views render;
 //! - [`net`]: sockets: bound, accepted, read and written;
 //! - [`accounts`] and [`storage`]: who may log in, and their files;
+//! - [`upstream`]: where connections are carried to;
 //! - [`handler`]: what a handler is;
 //! - [`handlers`]: the built-in ones, and their table;
 //! - [`listener`]: loops that turn sockets into connections and packets, under limits;
@@ -43,4 +44,5 @@ pub mod net;
 pub mod stats;
 pub mod storage;
 pub mod supervisor;
+pub mod upstream;
 pub mod version;

@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
 
 use super::problem::Error;
 
@@ -37,6 +38,28 @@ impl<S: Send + Sync> FromRequest<S> for TomlText {
             return Err(Error::UnsupportedMediaType(detail));
         }
         Ok(TomlText(read(&parts.headers, body).await?))
+    }
+}
+
+/// A body that is one JSON value of that shape.
+pub(super) struct JsonBody<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Error> {
+        let (parts, body) = request.into_parts();
+        match media_type(&parts.headers) {
+            Some(given) if given.eq_ignore_ascii_case("application/json") => {}
+            given => {
+                let given = given.unwrap_or("one without a type");
+                let detail = format!("the body is application/json, not {given}");
+                return Err(Error::UnsupportedMediaType(detail));
+            }
+        }
+        let text = read(&parts.headers, body).await?;
+        let wrong = |error: serde_json::Error| Error::Unprocessable(format!("the body: {error}"), Vec::new());
+        serde_json::from_str(&text).map(JsonBody).map_err(wrong)
     }
 }
 

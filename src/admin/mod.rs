@@ -16,6 +16,7 @@ mod openapi;
 mod problem;
 mod server;
 mod timed;
+mod upstreams;
 mod wire;
 
 pub use server::serve;
@@ -55,6 +56,7 @@ fn documented() -> OpenApiRouter<Shared> {
         .merge(listeners::routes())
         .merge(connections::routes())
         .merge(config::routes())
+        .merge(upstreams::routes())
         .merge(openapi::routes())
 }
 

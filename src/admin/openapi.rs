@@ -35,6 +35,7 @@ async fn openapi(State(api): State<Shared>) -> impl IntoResponse {
         (name = "gateway", description = "The program."),
         (name = "listeners", description = "The listeners."),
         (name = "connections", description = "The live connections."),
+        (name = "upstreams", description = "What connections are carried to."),
         (name = "config", description = "The configuration."),
     ),
     components(schemas(Problem))
@@ -69,6 +70,9 @@ pub(super) struct NotFound;
 /// 408, 413 and 415: the body does not fit.
 pub(super) struct BadBody;
 
+/// 422: the body is understood and cannot be done.
+pub(super) struct Unprocessable;
+
 /// 500: a fault of the program.
 pub(super) struct Fault;
 
@@ -99,6 +103,12 @@ impl IntoResponses for BadBody {
             (413, "The body is longer than 1 MiB."),
             (415, "The body is of another type."),
         ])
+    }
+}
+
+impl IntoResponses for Unprocessable {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[(422, "A value in the body does not fit.")])
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper::{Method, Request, header};
@@ -77,12 +77,26 @@ impl Client {
         self.request(Method::GET, path, "application/json")?.successful()
     }
 
+    /// Sends a JSON body, and gives every answer back, whatever its status.
+    pub(crate) fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> Result<Answer, Failure> {
+        self.ask(method, path, "application/json", Some(body.to_string()))
+    }
+
     /// Asks, and gives every answer back, whatever its status.
     pub(crate) fn request(&self, method: Method, path: &str, accept: &str) -> Result<Answer, Failure> {
+        self.ask(method, path, accept, None)
+    }
+
+    fn ask(&self, method: Method, path: &str, accept: &str, body: Option<String>) -> Result<Answer, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
         let exchange =
-            async { tokio::time::timeout(self.deadline, self.exchange(method, path, accept)).await };
+            async { tokio::time::timeout(self.deadline, self.exchange(method, path, accept, body)).await };
         match runtime.block_on(exchange) {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(self.unreachable(&causes(&*error))),
@@ -90,18 +104,27 @@ impl Client {
         }
     }
 
-    async fn exchange(&self, method: Method, path: &str, accept: &str) -> Result<Answer, Error> {
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        accept: &str,
+        body: Option<String>,
+    ) -> Result<Answer, Error> {
         let host = match &self.url {
             AdminUrl::Http(at) => at,
             AdminUrl::Unix(_) => "localhost",
         };
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header(header::HOST, host)
             .header(header::ACCEPT, accept)
-            .header(header::CONNECTION, "close")
-            .body(Empty::new())?;
+            .header(header::CONNECTION, "close");
+        if body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        let request = request.body(Full::from(body.unwrap_or_default()))?;
         match &self.url {
             AdminUrl::Http(at) => send(TcpStream::connect(at.as_str()).await?, request).await,
             AdminUrl::Unix(path) => send(UnixStream::connect(path).await?, request).await,
@@ -118,7 +141,7 @@ impl Client {
     }
 }
 
-async fn send<S>(stream: S, request: Request<Empty<Bytes>>) -> Result<Answer, Error>
+async fn send<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Answer, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

@@ -17,6 +17,7 @@ mod reload;
 mod run;
 mod table;
 mod terminal;
+mod upstreams;
 
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -85,6 +86,8 @@ enum Command {
     Listeners(Output),
     /// List the live connections of the running gateway
     Connections(connections::Options),
+    /// List what connections are carried to, or steer an endpoint of it
+    Upstreams(upstreams::Options),
     /// Close a connection of the running gateway at once
     Kill {
         /// The connection's number, as `connections` lists it
@@ -138,6 +141,7 @@ fn dispatch(global: &Global, command: Command, inherited: Inherited) -> Result<E
         Command::Reload(options) => reload::run(&client(global)?, options).map(done),
         Command::Listeners(output) => listeners::run(&client(global)?, output).map(done),
         Command::Connections(options) => connections::run(&client(global)?, &options).map(done),
+        Command::Upstreams(options) => upstreams::run(&client(global)?, &options).map(done),
         Command::Kill { id } => kill::run(&client(global)?, id).map(done),
         Command::Healthcheck(options) => Ok(health::run(global, options)),
     }

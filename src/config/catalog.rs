@@ -31,6 +31,11 @@ pub trait HandlerType: Send + Sync {
     fn effective(&self, options: &Value) -> Result<Value, String>;
     /// Whether an answer can be longer than its question: a warning on a public `udp` endpoint.
     fn amplifies(&self, options: &Value) -> bool;
+    /// The upstream that the options name, and the option that does.
+    fn upstream(&self, options: &Value) -> Option<(&'static str, String)> {
+        let _ = options;
+        None
+    }
     /// The timeouts where neither the listener nor `[defaults]` says anything.
     fn default_timeouts(&self) -> Timeouts;
 }

@@ -12,8 +12,10 @@ use super::text::{FilePath, HostName, LogFilter, Network};
 use super::values::{Period, Size, Timeout};
 
 mod shapes;
+mod upstreams;
 
 pub(super) use shapes::{AdminBind, List, OneOrMany, Table};
+pub(super) use upstreams::{HealthFile, TargetFile, UpstreamFile};
 
 /// A polygate configuration.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -44,6 +46,8 @@ pub(super) struct File {
     pub(super) defaults: Option<DefaultsFile>,
     /// The listeners, each under its name.
     pub(super) listeners: Option<Table<ListenerFile>>,
+    /// What the handler type `forward` carries to, each under its name.
+    pub(super) upstreams: Option<Table<UpstreamFile>>,
     /// Handlers with options, each under its name. A name that is also a handler type must have that type.
     pub(super) handlers: Option<Table<HandlerFile>>,
 }

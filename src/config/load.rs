@@ -179,6 +179,7 @@ fn config(
         limits: merge::global_limits(file),
         accounts: merge::accounts(file, &state_dir),
         listeners: checked.listeners,
+        upstreams: checked.upstreams,
         unused_handlers: checked.unused_handlers,
         state_dir,
     }

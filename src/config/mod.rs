@@ -25,6 +25,7 @@ mod schema;
 mod substitute;
 mod text;
 mod tree;
+pub mod upstream;
 pub mod values;
 mod walk;
 
@@ -39,6 +40,7 @@ pub use model::*;
 pub use plan::{Changed, Plan, plan};
 pub use schema::{schema, schema_text};
 pub use text::BadValue;
+pub use upstream::{Balance, Health, HealthKind, Passive, SendProxy, Target, Upstream};
 pub use values::{Period, Size, Timeout};
 
 use std::path::PathBuf;

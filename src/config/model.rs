@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::endpoint::{Endpoint, Transports};
+use super::upstream::Upstream;
 use super::values::{Period, Size, Timeout};
 
 /// A checked configuration with every default filled in.
@@ -37,6 +38,9 @@ pub struct Config {
     pub accounts: Accounts,
     /// The listeners, in the order of the file.
     pub listeners: Vec<Listener>,
+    /// The upstreams, in the order of the file.
+    #[serde(serialize_with = "super::upstream::by_name")]
+    pub upstreams: Vec<Upstream>,
     /// The names of `[handlers]` entries that no listener uses: decoded, checked, not built.
     pub unused_handlers: Vec<String>,
 }
@@ -61,6 +65,7 @@ impl Config {
                 durability: Durability::Acked,
             },
             listeners: Vec::new(),
+            upstreams: Vec::new(),
             unused_handlers: Vec::new(),
         }
     }

@@ -115,6 +115,7 @@ fn settings(old: &Config, new: &Config) -> Vec<String> {
     let mut keys = Vec::new();
     differing("admin", &serde(&old.admin), &serde(&new.admin), &mut keys);
     differing("log", &serde(&old.log), &serde(&new.log), &mut keys);
+    differing("upstreams", &upstreams(old), &upstreams(new), &mut keys);
     differing("reload", &serde(&old.reload), &serde(&new.reload), &mut keys);
     differing("shutdown", &serde(&old.shutdown), &serde(&new.shutdown), &mut keys);
     differing("limits", &serde(&old.limits), &serde(&new.limits), &mut keys);
@@ -123,6 +124,15 @@ fn settings(old: &Config, new: &Config) -> Vec<String> {
         differing(&format!("accounts.{key}"), &value(old), &value(new), &mut keys);
     }
     keys
+}
+
+fn upstreams(config: &Config) -> Value {
+    config
+        .upstreams
+        .iter()
+        .map(|one| (one.name.clone(), serde(one)))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
 
 fn changes(old: &Listener, new: &Listener) -> Vec<String> {

@@ -45,6 +45,10 @@ impl Config {
             self.listeners.iter().map(|listener| (listener.name.clone(), listener.table())).collect();
         root["listeners"] = Value::Object(listeners);
         root["handlers"] = Value::Object(self.handlers());
+        if !self.upstreams.is_empty() {
+            let upstreams = self.upstreams.iter().map(|one| (one.name.clone(), json!(one)));
+            root["upstreams"] = Value::Object(upstreams.collect());
+        }
         as_written(&mut root);
         root
     }

@@ -1,10 +1,12 @@
 //! The built-in handlers. A new one is a file here, its `mod` line and its line in [`builtin`].
 
 pub mod echo;
+pub mod forward;
 pub mod http;
 pub mod upper;
 
 pub use echo::Echo;
+pub use forward::Forward;
 pub use http::Http;
 pub use upper::Upper;
 
@@ -13,7 +15,7 @@ use crate::handler::Registry;
 
 /// The table of the handlers that come with polygate.
 pub fn builtin() -> Registry {
-    Registry::new().both::<Echo>().stream::<Http>().both::<Upper>()
+    Registry::new().both::<Echo>().stream::<Forward>().stream::<Http>().both::<Upper>()
 }
 
 /// The `chunk` of handlers that answer what one read gives.

@@ -5,7 +5,9 @@ use super::series::Kind::{self, Counter, Gauge, Histogram};
 use super::series::{Label, Metric, Series};
 use super::view::{View, is_up};
 use crate::config::Transport;
-use crate::stats::{AcceptError, CloseReason, DatagramDrop, LogLevel, RejectReason, Stage, Trigger};
+use crate::stats::{
+    AcceptError, CloseReason, ConnectFailure, DatagramDrop, LogLevel, RejectReason, Stage, Trigger,
+};
 use crate::version::{REVISION, RUSTC, VERSION};
 
 /// A label whose values are a closed set of the code.
@@ -25,6 +27,10 @@ const TRANSPORT: Label = closed!("transport", Transport);
 const HANDLER: Label = open("handler");
 /// Of every metric of a listener.
 const L: &[Label] = &[LISTENER, TRANSPORT];
+const UPSTREAM: Label = open("upstream");
+const ENDPOINT: Label = open("endpoint");
+/// Of every metric of an upstream's endpoint.
+const U: &[Label] = &[UPSTREAM, ENDPOINT];
 /// Of what a handler does.
 const LH: &[Label] = &[LISTENER, TRANSPORT, HANDLER];
 
@@ -248,6 +254,61 @@ pub(super) const TABLE: &[Metric] = &[
     row("polygate_datagram_batch_size", Histogram, L, "Datagrams that one call received.", |v, s| {
         v.datagrams().for_each(|l| s.of(l, &[], &l.datagrams.batches));
     }),
+    // Upstreams.
+    row("polygate_upstream_up", Gauge, U, "Whether the endpoint gets new connections.", |v, s| {
+        v.upstreams(|u| s.add(&[&u.upstream, &u.endpoint], u.up));
+    }),
+    row(
+        "polygate_upstream_connections_active",
+        Gauge,
+        U,
+        "Connections that the endpoint carries.",
+        |v, s| {
+            v.upstreams(|u| s.add(&[&u.upstream, &u.endpoint], u.active));
+        },
+    ),
+    row(
+        "polygate_upstream_connects_total",
+        Counter,
+        U,
+        "Connections tried, failed ones included.",
+        |v, s| {
+            v.upstreams(|u| s.add(&[&u.upstream, &u.endpoint], u.connects));
+        },
+    ),
+    row(
+        "polygate_upstream_connect_failures_total",
+        Counter,
+        &[UPSTREAM, ENDPOINT, closed!("reason", ConnectFailure)],
+        "Connections that failed.",
+        |v, s| {
+            v.upstreams(|u| {
+                u.failures.iter().for_each(|(why, n)| s.add(&[&u.upstream, &u.endpoint, why.as_str()], *n));
+            });
+        },
+    ),
+    row("polygate_upstream_connect_duration_seconds", Histogram, U, "How long connecting took.", |v, s| {
+        v.upstreams(|u| s.add(&[&u.upstream, &u.endpoint], &u.durations));
+    }),
+    row("polygate_upstream_received_bytes_total", Counter, U, "Bytes received from the endpoint.", |v, s| {
+        v.upstreams(|u| s.add(&[&u.upstream, &u.endpoint], u.received_bytes));
+    }),
+    row("polygate_upstream_sent_bytes_total", Counter, U, "Bytes sent to the endpoint.", |v, s| {
+        v.upstreams(|u| s.add(&[&u.upstream, &u.endpoint], u.sent_bytes));
+    }),
+    row("polygate_upstream_health_checks_total", Counter, U, "Probes, failed ones included.", |v, s| {
+        v.upstreams(|u| s.add(&[&u.upstream, &u.endpoint], u.health_checks));
+    }),
+    row("polygate_upstream_health_check_failures_total", Counter, U, "Probes that failed.", |v, s| {
+        v.upstreams(|u| s.add(&[&u.upstream, &u.endpoint], u.health_check_failures));
+    }),
+    row(
+        "polygate_upstream_ejections_total",
+        Counter,
+        U,
+        "How often the endpoint was ejected because its connections failed.",
+        |v, s| v.upstreams(|u| s.add(&[&u.upstream, &u.endpoint], u.ejections)),
+    ),
     // The admin API.
     row(
         "polygate_admin_requests_total",

@@ -80,6 +80,7 @@ fn every_row_has_series_with_its_labels_and_only_values_of_its_sets() {
     let stats = Stats::new();
     stats.open("echo", Transport::Tcp);
     stats.open("echo", Transport::Udp);
+    stats.upstream("back", "tcp://10.0.0.1:80");
     let view = view(&stats);
     for metric in TABLE {
         let Some(family) = metric.family(&view) else {

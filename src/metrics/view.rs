@@ -7,7 +7,7 @@ use super::kernel::Drops;
 use super::process::Process;
 use crate::config::Transport;
 use crate::net::sock_diag::{self, Queue};
-use crate::stats::{DatagramDrop, LedgerSnapshot, Snapshot};
+use crate::stats::{DatagramDrop, LedgerSnapshot, Snapshot, UpstreamSnapshot};
 use crate::supervisor::{EndpointView, ListenerView, State, Supervisor};
 
 /// What there is to show.
@@ -53,6 +53,11 @@ impl View {
             process: Process::read().ok(),
             runtime: Runtime::of(supervisor.data_runtime()),
         }
+    }
+
+    /// Every endpoint of every upstream.
+    pub(super) fn upstreams(&self, f: impl FnMut(&UpstreamSnapshot)) {
+        self.snapshot.upstreams.iter().for_each(f);
     }
 
     /// The ledgers of stream transports.

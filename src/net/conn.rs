@@ -39,6 +39,8 @@ pub struct Conn {
     ended: bool,
     /// Whether a write waits for the peer; spares the hot path a look at the meter.
     blocked: bool,
+    /// Whether it ends with a reset instead of in order.
+    resets: bool,
     outcome: Option<CloseReason>,
     /// Whether its end may take longer than usual.
     lingers_long: bool,
@@ -62,6 +64,7 @@ impl Conn {
             meter,
             ended: false,
             blocked: false,
+            resets: false,
             outcome: None,
             lingers_long: false,
             _permit: permit,
@@ -91,6 +94,38 @@ impl Conn {
     /// The cells of a number that the handler declared.
     pub fn counters(&self, counter: Counter) -> Arc<Counters> {
         self.meter.site().ledger.counters(counter)
+    }
+
+    /// The stream itself; what goes past the conn must be counted by whoever lets it.
+    pub(super) fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// Marks the time while a side that is relayed to does not take what it gets.
+    pub(super) fn set_blocked(&mut self, waits: bool) {
+        if waits != self.blocked {
+            self.blocked = waits;
+            self.meter.set_blocked(waits);
+        }
+    }
+
+    /// Notes that the peer has sent its FIN, where it was not read through the conn.
+    pub(super) fn set_ended(&mut self) {
+        self.ended = true;
+    }
+
+    /// Our side of the connection, where it is an internet address.
+    pub fn local(&self) -> Option<std::net::SocketAddr> {
+        match &self.stream {
+            Stream::Tcp(stream) => stream.local_addr().ok(),
+            Stream::Unix(_) => None,
+        }
+    }
+
+    /// Makes the close a reset, so that the peer does not take what it has for all there was.
+    pub fn reset_on_close(&mut self) {
+        self.stream.reset_on_close();
+        self.resets = true;
     }
 
     /// Says something about the conn for the connection list.
@@ -172,6 +207,9 @@ impl Conn {
             Ok(()) => {
                 let natural = if self.ended { CloseReason::Client } else { CloseReason::Handler };
                 self.outcome.get_or_insert(natural);
+                if self.resets {
+                    return;
+                }
                 if self.stream.shutdown().await.is_ok() && !self.ended {
                     // Boxed, so that every conn is not as large as the few that linger.
                     let (time, bytes) = match self.lingers_long {
@@ -264,11 +302,7 @@ impl Drop for Conn {
 impl Conn {
     /// Counts a write's result, and marks the time while the peer does not take it.
     fn wrote(&mut self, poll: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        let waits = poll.is_pending();
-        if waits != self.blocked {
-            self.blocked = waits;
-            self.meter.set_blocked(waits);
-        }
+        self.set_blocked(poll.is_pending());
         if let Poll::Ready(Ok(n)) = poll {
             self.meter.add_sent(n);
         }

@@ -2,11 +2,12 @@
 //! `match` away and nothing on the way is virtual.
 
 use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use rustix::net::{SendFlags, send};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::stats::Peer;
@@ -26,6 +27,37 @@ impl Stream {
         match stream.peer_cred() {
             Ok(cred) => Peer::Unix { uid: cred.uid(), pid: cred.pid().unwrap_or(0) },
             Err(_) => Peer::Unnamed,
+        }
+    }
+
+    /// Whether bytes go to and from the kernel as they are, so that it may move them itself.
+    pub fn is_plain(&self) -> bool {
+        matches!(self, Stream::Tcp(_) | Stream::Unix(_))
+    }
+
+    /// Does what may block when the reactor says that it will not, and asks to be woken where it still does.
+    pub(super) fn poll_io<R>(
+        &self,
+        cx: &mut Context<'_>,
+        interest: Interest,
+        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        loop {
+            let ready = match (self, interest) {
+                (Stream::Tcp(stream), Interest::READABLE) => stream.poll_read_ready(cx),
+                (Stream::Tcp(stream), _) => stream.poll_write_ready(cx),
+                (Stream::Unix(stream), Interest::READABLE) => stream.poll_read_ready(cx),
+                (Stream::Unix(stream), _) => stream.poll_write_ready(cx),
+            };
+            ready!(ready)?;
+            let done = match self {
+                Stream::Tcp(stream) => stream.try_io(interest, || call(stream.as_fd())),
+                Stream::Unix(stream) => stream.try_io(interest, || call(stream.as_fd())),
+            };
+            match done {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done),
+            }
         }
     }
 

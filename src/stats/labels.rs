@@ -55,6 +55,8 @@ label! {
         Admin = "admin",
         /// Still open when the time to drain ran out.
         Drain = "drain",
+        /// The upstream endpoint that carried it failed, or none could be connected.
+        Upstream = "upstream",
     }
 }
 
@@ -75,6 +77,24 @@ label! {
         Tls = "tls",
         /// Bad PROXY header.
         ProxyHeader = "proxy_header",
+    }
+}
+
+label! {
+    /// Why an upstream endpoint could not be connected.
+    ConnectFailure {
+        /// Not in time.
+        Timeout = "timeout",
+        /// Nobody listens there.
+        Refused = "refused",
+        /// No way to it.
+        Unreachable = "unreachable",
+        /// Its name has no address.
+        Dns = "dns",
+        /// The TLS handshake failed.
+        Tls = "tls",
+        /// Anything else.
+        Other = "other",
     }
 }
 

@@ -13,14 +13,19 @@ mod ledger;
 mod meter;
 mod snapshot;
 mod spread;
+mod upstreams;
 
 pub use control::{AdminRequest, Control, LastReload};
 pub use counters::{Counter, CounterKind, Counters, Datagrams};
 pub use histogram::{Histogram, LIFETIME_SECONDS, WORK_SECONDS};
-pub use labels::{AcceptError, CloseReason, DatagramDrop, LogLevel, RejectReason, Stage, Trigger};
+pub use labels::{
+    AcceptError, CloseReason, ConnectFailure, DatagramDrop, LogLevel, RejectReason, Stage, Trigger,
+};
 pub use ledger::Ledger;
 pub use meter::{ConnId, Meter, Peer, Phase, Site};
 pub use snapshot::{ConnView, ControlSnapshot, CounterSnapshot, DatagramSnapshot, LedgerSnapshot, Snapshot};
+
+pub use upstreams::{UpstreamAccount, UpstreamSnapshot};
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,6 +40,7 @@ pub struct Stats {
     started_at: SystemTime,
     next_id: AtomicU64,
     ledgers: Mutex<Vec<Arc<Ledger>>>,
+    upstreams: Mutex<Vec<Arc<UpstreamAccount>>>,
     control: Control,
 }
 
@@ -52,6 +58,7 @@ impl Stats {
             started_at: SystemTime::now(),
             next_id: AtomicU64::new(1),
             ledgers: Mutex::default(),
+            upstreams: Mutex::default(),
             control: Control::default(),
         }
     }
@@ -99,6 +106,28 @@ impl Stats {
                 ledger.hide();
             }
         }
+    }
+
+    /// The account of an upstream's endpoint: the one that is there, so that it survives a reload, or a new one.
+    pub fn upstream(&self, upstream: &str, endpoint: &str) -> Arc<UpstreamAccount> {
+        let mut all = locked(&self.upstreams);
+        if let Some(found) = all.iter().find(|a| a.is(upstream, endpoint) && a.is_shown()) {
+            return found.clone();
+        }
+        let account = Arc::new(UpstreamAccount::new(upstream, endpoint));
+        all.push(account.clone());
+        account
+    }
+
+    /// Ends the series of every upstream endpoint that `keep` refuses.
+    pub fn retain_upstreams(&self, keep: impl Fn(&UpstreamAccount) -> bool) {
+        locked(&self.upstreams).retain(|account| {
+            let kept = keep(account);
+            if !kept {
+                account.hide();
+            }
+            kept
+        });
     }
 
     /// Calls `f` with every live meter, removed listeners' included.

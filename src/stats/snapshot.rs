@@ -9,6 +9,7 @@ use super::histogram::Histogram;
 use super::labels::{AcceptError, CloseReason, DatagramDrop, LogLevel, RejectReason, Stage, Trigger};
 use super::ledger::Ledger;
 use super::meter::{ConnId, Meter, Phase};
+use super::upstreams::UpstreamSnapshot;
 use super::{Stats, locked};
 use crate::config::Transport;
 
@@ -17,6 +18,8 @@ use crate::config::Transport;
 pub struct Snapshot {
     /// One a listener and transport, sorted by both.
     pub ledgers: Vec<LedgerSnapshot>,
+    /// One an upstream and endpoint, in the order in which they were configured.
+    pub upstreams: Vec<UpstreamSnapshot>,
     /// The control plane.
     pub control: ControlSnapshot,
 }
@@ -112,6 +115,7 @@ impl Snapshot {
         };
         Snapshot {
             ledgers: shown.iter().map(|ledger| LedgerSnapshot::of(ledger)).collect(),
+            upstreams: locked(&stats.upstreams).iter().map(|account| account.snapshot()).collect(),
             control: ControlSnapshot {
                 reloads: Trigger::ALL.iter().map(|t| (*t, control.reloads(*t))).collect(),
                 reload_failures: Trigger::ALL.iter().flat_map(failures).collect(),

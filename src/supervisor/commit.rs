@@ -21,6 +21,8 @@ pub(super) fn commit(inner: &Inner, live: &mut Live, prepared: Prepared, generat
         accounts.configure(&config.accounts);
     }
     inner.process.set_limit(config.limits.max_connections.min(room));
+    // Before the handlers that name them get their first connection.
+    inner.upstreams.apply(&config.upstreams);
     let old = std::mem::take(&mut live.listeners);
     let mut new = BTreeMap::new();
     let mut touched = Vec::new();

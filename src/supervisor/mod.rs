@@ -15,7 +15,7 @@ pub mod watch;
 pub use fit::{fit_limits, open_files_limit, room_for_connections};
 pub use view::{EndpointView, ListenerView, ReloadError, Report, Running, Source, State};
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -28,6 +28,7 @@ use crate::handler::Registry;
 use crate::listener::OwnAddresses;
 use crate::net::{AdminSocket, Gate, Inherited};
 use crate::stats::{CloseReason, ConnId, Stats, Trigger};
+use crate::upstream::Upstreams;
 use live::{Live, Published};
 
 /// The control plane of one gateway. Cheap to clone.
@@ -43,6 +44,8 @@ struct Inner {
     inherited: Inherited,
     stats: Arc<Stats>,
     data: Handle,
+    /// Where connections are carried to.
+    upstreams: Arc<Upstreams>,
     /// The places of the whole process.
     process: Arc<Gate>,
     own: Arc<OwnAddresses>,
@@ -80,11 +83,13 @@ impl Supervisor {
             max_connections: 0,
         };
         let drain = CancellationToken::new();
+        let stats = Arc::new(Stats::new());
         let inner = Inner {
+            upstreams: Arc::new(Upstreams::new(stats.clone(), data.clone())),
             source,
             registry: Arc::new(registry),
             inherited,
-            stats: Arc::new(Stats::new()),
+            stats,
             data,
             process: Arc::new(Gate::new(0)),
             own: Arc::default(),
@@ -128,17 +133,6 @@ impl Supervisor {
             }
         }
         result
-    }
-
-    /// The same for a trigger that waits for no answer: while one reload waits for its turn, more of the same
-    /// trigger are that one, which reads the files when it begins.
-    pub async fn reload_soon(&self, trigger: Trigger) {
-        if !self.inner.asked[trigger as usize].swap(true, Ordering::AcqRel) {
-            let turn = self.inner.live.clone().lock_owned().await;
-            self.inner.asked[trigger as usize].store(false, Ordering::Release);
-            drop(turn);
-            let _ = self.reload(trigger, false).await;
-        }
     }
 
     /// Loads, plans, prepares and commits on a thread that may block: names are resolved, files read.
@@ -207,6 +201,11 @@ impl Supervisor {
     /// The accounts, if a listener's handler uses them.
     pub fn accounts(&self) -> Option<Arc<Accounts>> {
         self.inner.accounts.current()
+    }
+
+    /// Where connections are carried to.
+    pub fn upstreams(&self) -> &Arc<Upstreams> {
+        &self.inner.upstreams
     }
 
     /// The handler types.

@@ -74,7 +74,9 @@ fn build_handlers(
             Some(old) => old.built.clone(),
             None => {
                 let accounts = Access::new(inner.accounts.clone(), config.accounts.clone());
-                let context = Context::new(&listener.name, &config.state_dir).with_accounts(accounts);
+                let context = Context::new(&listener.name, &config.state_dir)
+                    .with_accounts(accounts)
+                    .with_upstreams(inner.upstreams.clone());
                 inner.registry.build(kind, options, &context).map_err(|error| ReloadError::Build {
                     listener: listener.name.clone(),
                     handler: listener.handler.name.clone(),

@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
@@ -46,6 +47,19 @@ pub async fn run(supervisor: Supervisor) {
             }
         } else if running.changed().await.is_err() {
             return;
+        }
+    }
+}
+
+impl Supervisor {
+    /// Reloads for a trigger that waits for no answer: while one reload waits for its turn, more of the same
+    /// trigger are that one, which reads the files when it begins.
+    pub async fn reload_soon(&self, trigger: Trigger) {
+        if !self.inner.asked[trigger as usize].swap(true, Ordering::AcqRel) {
+            let turn = self.inner.live.clone().lock_owned().await;
+            self.inner.asked[trigger as usize].store(false, Ordering::Release);
+            drop(turn);
+            let _ = self.reload(trigger, false).await;
         }
     }
 }

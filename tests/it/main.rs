@@ -15,6 +15,7 @@ mod config_fixtures;
 mod datagrams;
 mod documents;
 mod example;
+mod forward;
 mod http;
 mod http_rules;
 mod inherited;

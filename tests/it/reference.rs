@@ -54,10 +54,13 @@ fn full_reference() -> String {
     read("reference.toml").lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
+/// The tables whose keys are names.
+const NAMED: [&str; 2] = ["listeners.", "upstreams."];
+
 /// The paths of all keys below, with `*` for the names of listeners.
 fn keys(value: &Value, path: &str, out: &mut BTreeSet<String>) {
     for (key, entry) in value.as_object().into_iter().flatten() {
-        let key = if path == "listeners." { "*" } else { key };
+        let key = if NAMED.contains(&path) { "*" } else { key };
         out.insert(format!("{path}{key}"));
         keys(entry, &format!("{path}{key}."), out);
     }
@@ -74,11 +77,11 @@ fn properties(root: &Value, schema: &Value, path: &str, out: &mut BTreeSet<Strin
         out.insert(format!("{path}{key}"));
         properties(root, entry, &format!("{path}{key}."), out);
     }
-    if path == "listeners."
+    if NAMED.contains(&path)
         && let Some(entry) = schema.get("additionalProperties")
     {
-        out.insert("listeners.*".into());
-        properties(root, entry, "listeners.*.", out);
+        out.insert(format!("{path}*"));
+        properties(root, entry, &format!("{path}*."), out);
     }
 }
 

@@ -11,6 +11,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("accounts", 1),
     ("net", 1),
     ("storage", 1),
+    ("upstream", 1),
     ("handler", 2),
     ("handlers", 3),
     ("listener", 4),

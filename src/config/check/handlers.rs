@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::upstreams::Upstreams;
 use crate::config::catalog::{Catalog, HandlerType};
 use crate::config::diagnostic::Severity;
 use crate::config::endpoint::{Transport, Transports};
@@ -126,13 +127,31 @@ impl<'a> Handlers<'a> {
     }
 
     /// Lets the types look at their options, and fills the defaults in.
-    pub(crate) fn check(&mut self, tree: &Node, report: &mut Report<'_>) {
-        for entry in &mut self.entries {
-            entry.check(tree, report, false);
+    /// Returns the upstreams of handlers that listeners use.
+    pub(crate) fn check(
+        &mut self,
+        upstreams: &Upstreams,
+        tree: &Node,
+        report: &mut Report<'_>,
+    ) -> Vec<String> {
+        let (mut named, mut in_use) = (Vec::new(), Vec::new());
+        for (entry, bare) in
+            self.entries.iter_mut().map(|e| (e, false)).chain(self.bare.iter_mut().map(|e| (e, true)))
+        {
+            entry.check(tree, report, bare);
+            if let Some(name) = entry.upstream(upstreams, tree, report) {
+                if entry.used || bare {
+                    in_use.push(name.clone());
+                }
+                named.push(name);
+            }
         }
-        for entry in &mut self.bare {
-            entry.check(tree, report, true);
+        for name in upstreams.names.iter().filter(|name| !named.contains(name)) {
+            let at = Pointer::root().child("upstreams").child(name);
+            let warning = BadValue::new(format!("no handler uses the upstream `{name}`"));
+            report.at_key(Severity::Warning, tree, &at, warning);
         }
+        in_use
     }
 
     /// What a listener gets: the handler with its options, and the timeouts of its type.
@@ -256,6 +275,33 @@ impl Entry<'_> {
             let what = BadValue { message: finding.message, help: finding.help };
             report.at_value(finding.severity, tree, &at, what);
         }
+    }
+}
+
+impl Entry<'_> {
+    /// The upstream that the options name: it must exist, and carry what comes. Returns its name.
+    fn upstream(&self, upstreams: &Upstreams, tree: &Node, report: &mut Report<'_>) -> Option<String> {
+        let (key, name) = self.kind?.upstream(self.effective.as_ref()?)?;
+        let at = self.at.child(key);
+        let Some(found) = upstreams.find(&name) else {
+            let valid: Vec<&str> = upstreams.names.iter().map(String::as_str).collect();
+            let error = BadValue {
+                message: format!("there is no upstream `{}`", name.escape_debug()),
+                help: advise(&name, &valid, "the upstreams are"),
+            };
+            report.at_value(Severity::Error, tree, &at, error);
+            return Some(name);
+        };
+        let carried = found.transports();
+        for (set, what) in [(Transports::STREAMS, "connections"), (Transports::DATAGRAMS, "datagrams")] {
+            let comes = self.transports.iter().any(|transports| transports.intersects(set));
+            if comes && carried != Transports::NONE && !carried.intersects(set) {
+                let error = BadValue::new(format!("the upstream `{name}` does not carry {what}"))
+                    .help("a listener with endpoints for both needs two handlers, so two listeners");
+                report.at_value(Severity::Error, tree, &at, error);
+            }
+        }
+        Some(name)
     }
 }
 

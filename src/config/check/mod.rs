@@ -6,6 +6,7 @@
 pub(super) mod binds;
 pub(super) mod fit;
 pub(super) mod handlers;
+pub(super) mod upstreams;
 
 use std::path::Path;
 
@@ -18,8 +19,10 @@ use super::model::{Admin, Listener};
 use super::report::Report;
 use super::text::BadValue;
 use super::tree::{Node, Pointer};
+use super::upstream::Upstream;
 use binds::{Bound, Owner};
 use handlers::{Handlers, Target};
+use upstreams::Upstreams;
 
 /// The longest datagram that a socket can receive, and so the longest that makes sense to accept.
 const LONGEST_DATAGRAM: u64 = 64 << 10;
@@ -39,6 +42,7 @@ pub(super) struct Checker<'a, 't> {
 pub(super) struct Checked {
     pub(super) admin: Admin,
     pub(super) listeners: Vec<Listener>,
+    pub(super) upstreams: Vec<Upstream>,
     pub(super) unused_handlers: Vec<String>,
 }
 
@@ -49,6 +53,7 @@ impl Checker<'_, '_> {
         let admin = self.admin(&mut bounds);
         self.sizes(&Pointer::root().child("defaults"));
 
+        let upstreams = Upstreams::read(self.file, self.tree, self.state_dir, self.report);
         let mut handlers = Handlers::read(self.file, self.tree, self.catalog, self.report);
         let mut found = Vec::new();
         for (name, listener) in self.file.listeners.iter().flat_map(|table| &table.0) {
@@ -62,7 +67,7 @@ impl Checker<'_, '_> {
             found.push((name, listener, endpoints, target));
         }
         binds::duplicates(bounds, self.tree, self.report);
-        handlers.check(self.tree, self.report);
+        let in_use = handlers.check(&upstreams, self.tree, self.report);
 
         let mut listeners = Vec::new();
         for (name, listener, endpoints, target) in found {
@@ -74,7 +79,9 @@ impl Checker<'_, '_> {
                 }
             }
         }
-        Checked { admin, listeners, unused_handlers: handlers.unused(self.tree, self.report) }
+        // Like a handler that nobody uses, an upstream that nobody uses is checked and then left alone.
+        let upstreams = upstreams.sound.into_iter().filter(|one| in_use.contains(&one.name)).collect();
+        Checked { admin, listeners, upstreams, unused_handlers: handlers.unused(self.tree, self.report) }
     }
 
     fn admin(&mut self, bounds: &mut Vec<Bound>) -> Admin {

@@ -115,6 +115,14 @@ const OTHER_HANDLERS: &str = "
 [listeners.http]
 bind = 'tcp://127.0.0.1:0'
 handler = 'http'
+[listeners.forward]
+bind = 'tcp://127.0.0.1:0'
+handler = 'out'
+[handlers.out]
+type = 'forward'
+upstream = 'back'
+[upstreams.back]
+to = ['tcp://127.0.0.1:9']
 ";
 
 /// The names and types in the tables of the page.
