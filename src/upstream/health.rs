@@ -67,22 +67,19 @@ fn judge(
     is_first: bool,
 ) {
     let endpoint = member.endpoint().to_string();
+    let counts = is_first || if result.is_ok() { good >= health.rise } else { bad >= health.fall };
+    if !counts || !member.set_healthy(result.is_ok()) {
+        return;
+    }
     match result {
-        Ok(()) if good >= health.rise || is_first => {
-            if member.set_healthy(true) {
-                tracing::info!(target: "polygate::upstream", upstream, endpoint, "healthy again");
+        Ok(()) => tracing::info!(target: "polygate::upstream", upstream, endpoint, "healthy again"),
+        Err(error) => {
+            tracing::warn!(target: "polygate::upstream", upstream, endpoint, %error, "unhealthy");
+            if health.close_on_unhealthy {
+                let closed = member.account().kill_all(CloseReason::Upstream);
+                tracing::info!(target: "polygate::upstream", upstream, endpoint, closed, "its connections are closed");
             }
         }
-        Err(error) if bad >= health.fall || is_first => {
-            if member.set_healthy(false) {
-                tracing::warn!(target: "polygate::upstream", upstream, endpoint, %error, "unhealthy");
-                if health.close_on_unhealthy {
-                    let closed = member.account().kill_all(CloseReason::Upstream);
-                    tracing::info!(target: "polygate::upstream", upstream, endpoint, closed, "its connections are closed");
-                }
-            }
-        }
-        _ => {}
     }
 }
 
