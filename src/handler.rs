@@ -39,6 +39,13 @@ pub trait Handler: Sized + Send + Sync + 'static {
         Vec::new()
     }
 
+    /// What `check` warns of where an endpoint for connections is reachable from other machines. The place is the
+    /// endpoint's, whatever the findings say.
+    fn check_in_public(options: &Self::Options) -> Findings {
+        let _ = options;
+        Vec::new()
+    }
+
     /// Whether a datagram's answer can be longer than the datagram: on a public `udp` endpoint that makes
     /// the gateway an amplifier for whoever forges addresses, and `check` warns.
     fn amplifies(options: &Self::Options) -> bool {
@@ -340,6 +347,10 @@ impl<H: Handler> HandlerType for Typed<H> {
     fn effective(&self, options: &Value) -> Result<Value, String> {
         let options = Self::decode(options)?;
         serde_json::to_value(options).map_err(|error| error.to_string())
+    }
+
+    fn check_in_public(&self, options: &Value) -> Findings {
+        Self::decode(options).map(|options| H::check_in_public(&options)).unwrap_or_default()
     }
 
     fn amplifies(&self, options: &Value) -> bool {

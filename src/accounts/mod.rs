@@ -174,7 +174,7 @@ impl Accounts {
             read_only: changes.read_only.unwrap_or(false),
             disabled: changes.disabled.unwrap_or(false),
             home: name.into(),
-            created_at: SystemTime::now(),
+            created_at: whole_seconds(SystemTime::now()),
             last_login_at: None,
         };
         let new = account.clone();
@@ -283,6 +283,12 @@ impl Accounts {
         let query = move || work(&mut **database.lock().unwrap_or_else(PoisonError::into_inner));
         self.queries.run(query).await
     }
+}
+
+/// As the database keeps it.
+fn whole_seconds(at: SystemTime) -> SystemTime {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(since.as_secs())
 }
 
 /// The quota that an account has.

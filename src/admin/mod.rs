@@ -4,6 +4,7 @@
 //! `routes!` only, so the OpenAPI document holds every one of them. What applies to all (guards, problems
 //! for what no route answers, headers, counting) is put around them in `dress`.
 
+mod accounts;
 mod body;
 mod config;
 mod connections;
@@ -57,6 +58,7 @@ fn documented() -> OpenApiRouter<Shared> {
         .merge(connections::routes())
         .merge(config::routes())
         .merge(upstreams::routes())
+        .merge(accounts::routes())
         .merge(openapi::routes())
 }
 

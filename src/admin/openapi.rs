@@ -37,6 +37,7 @@ async fn openapi(State(api): State<Shared>) -> impl IntoResponse {
         (name = "connections", description = "The live connections."),
         (name = "upstreams", description = "What connections are carried to."),
         (name = "config", description = "The configuration."),
+        (name = "accounts", description = "Who may log in, and what they hold."),
     ),
     components(schemas(Problem))
 )]
@@ -67,6 +68,9 @@ pub(super) struct BadRequest;
 /// 404: nothing has that name or number.
 pub(super) struct NotFound;
 
+/// 409: no listener uses accounts.
+pub(super) struct NoAccounts;
+
 /// 408, 413 and 415: the body does not fit.
 pub(super) struct BadBody;
 
@@ -93,6 +97,12 @@ impl IntoResponses for BadRequest {
 impl IntoResponses for NotFound {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems(&[(404, "Nothing has that name or number.")])
+    }
+}
+
+impl IntoResponses for NoAccounts {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[(409, "No listener has a handler with accounts.")])
     }
 }
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::client::Client;
 use super::exit::Failure;
-use super::table::{Align, Table, bytes, duration};
+use super::table::{Align, Table, bytes, duration, encode};
 use super::{Format, Output, terminal};
 
 /// How many the API gives in one answer, at most.
@@ -131,15 +131,6 @@ fn path(options: &Options, limit: usize, cursor: Option<&str>) -> String {
         }
     }
     path
-}
-
-/// Percent-encodes everything that is not unreserved (RFC 3986).
-fn encode(text: &str) -> String {
-    let encode = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(encode).collect()
 }
 
 impl Sort {

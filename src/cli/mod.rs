@@ -1,5 +1,6 @@
 //! The command line: what can be typed, and which file does it. One command, one file.
 
+mod accounts;
 mod admin;
 mod check;
 mod client;
@@ -93,6 +94,9 @@ enum Command {
         /// The connection's number, as `connections` lists it
         id: u64,
     },
+    /// Make, list, change and remove the accounts of the running gateway
+    #[command(subcommand)]
+    Accounts(accounts::Command),
     /// Ask the running gateway whether it is alive; exits 0 or 1 only
     Healthcheck(health::Options),
 }
@@ -143,6 +147,7 @@ fn dispatch(global: &Global, command: Command, inherited: Inherited) -> Result<E
         Command::Connections(options) => connections::run(&client(global)?, &options).map(done),
         Command::Upstreams(options) => upstreams::run(&client(global)?, &options).map(done),
         Command::Kill { id } => kill::run(&client(global)?, id).map(done),
+        Command::Accounts(command) => accounts::run(&client(global)?, command).map(done),
         Command::Healthcheck(options) => Ok(health::run(global, options)),
     }
 }

@@ -115,6 +115,15 @@ pub(crate) fn plural(count: usize, word: &str) -> String {
     }
 }
 
+/// Percent-encodes everything that is not unreserved (RFC 3986).
+pub(crate) fn encode(text: &str) -> String {
+    let encode = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(encode).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

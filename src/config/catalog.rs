@@ -27,6 +27,11 @@ pub trait HandlerType: Send + Sync {
     fn schema(&self) -> Value;
     /// Looks at options that fit the schema. `transports` are those of one listener that uses them.
     fn check(&self, options: &Value, transports: Transports) -> Findings;
+    /// What to warn of where an endpoint for connections is reachable from other machines.
+    fn check_in_public(&self, options: &Value) -> Findings {
+        let _ = options;
+        Vec::new()
+    }
     /// The options with every default filled in; the error is serde's, for what the schema let pass.
     fn effective(&self, options: &Value) -> Result<Value, String>;
     /// Whether an answer can be longer than its question: a warning on a public `udp` endpoint.

@@ -3,11 +3,13 @@
 pub mod echo;
 pub mod forward;
 pub mod http;
+pub mod json_ftp;
 pub mod upper;
 
 pub use echo::Echo;
 pub use forward::Forward;
 pub use http::Http;
+pub use json_ftp::JsonFtp;
 pub use upper::Upper;
 
 use crate::config::{Finding, Size};
@@ -15,7 +17,7 @@ use crate::handler::Registry;
 
 /// The table of the handlers that come with polygate.
 pub fn builtin() -> Registry {
-    Registry::new().both::<Echo>().stream::<Forward>().stream::<Http>().both::<Upper>()
+    Registry::new().both::<Echo>().stream::<Forward>().stream::<Http>().stream::<JsonFtp>().both::<Upper>()
 }
 
 /// The `chunk` of handlers that answer what one read gives.

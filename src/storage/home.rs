@@ -1,5 +1,7 @@
 //! The files of one account, as handlers use them: asynchronous, counted, on a bounded pool of threads.
 
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -46,7 +48,6 @@ impl Home {
     /// # Errors
     /// What the system says; the next one who asks tries again.
     pub async fn counted(&self) -> Result<(), StorageError> {
-        self.usage.may_read()?;
         if !self.counts {
             return Ok(());
         }
@@ -87,6 +88,19 @@ impl Home {
     /// [`StorageError::Offset`] beyond the end; [`StorageError::Incomplete`] where only a partial has the name.
     pub async fn open_read(&self, path: &HomePath, offset: u64) -> Result<Reader, StorageError> {
         self.read(path, move |folder, path| folder.open_read(path, offset)).await
+    }
+
+    /// Reads what comes next in a file, at most so many bytes; none at the end.
+    pub async fn read_some(&self, mut file: File, at_most: usize) -> (File, io::Result<Vec<u8>>) {
+        let read = move || {
+            let mut bytes = vec![0; at_most];
+            let result = file.read(&mut bytes).map(|n| {
+                bytes.truncate(n);
+                bytes
+            });
+            (file, result)
+        };
+        self.pool.run(read).await
     }
 
     /// The entries of a directory, a batch at a time; a file is listed as itself.
@@ -185,6 +199,8 @@ impl Home {
         work: impl FnOnce(&dyn Folder, &HomePath) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
         self.usage.may_read()?;
+        // Nothing is seen before what a crash left is put in order.
+        self.counted().await?;
         let (folder, path) = (self.folder.clone(), path.clone());
         self.pool.run(move || work(&*folder, &path)).await
     }
@@ -195,7 +211,6 @@ impl Home {
         work: impl FnOnce(&dyn Folder, &HomePath) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
         self.usage.may_write()?;
-        self.counted().await?;
         self.read(path, work).await
     }
 }

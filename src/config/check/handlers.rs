@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::upstreams::Upstreams;
-use crate::config::catalog::{Catalog, HandlerType};
+use crate::config::catalog::{Catalog, Findings, HandlerType};
 use crate::config::diagnostic::Severity;
 use crate::config::endpoint::{Transport, Transports};
 use crate::config::file::File;
@@ -161,6 +161,15 @@ impl<'a> Handlers<'a> {
         let options = entry.effective.clone()?;
         let name = entry.name.clone();
         Some((HandlerUse { name, kind: kind.name().into(), options }, kind.default_timeouts()))
+    }
+
+    /// What to warn of where other machines can connect.
+    pub(crate) fn in_public(&self, target: &Target) -> Findings {
+        let entry = self.entry(target);
+        match (entry.kind, &entry.effective) {
+            (Some(kind), Some(options)) => kind.check_in_public(options),
+            _ => Vec::new(),
+        }
     }
 
     /// Whether an answer can be longer than its question.

@@ -73,6 +73,7 @@ impl Checker<'_, '_> {
         for (name, listener, endpoints, target) in found {
             if let Some(target) = target {
                 self.amplifiers(&handlers, name, listener, &target);
+                self.in_public(&handlers, name, listener, &target);
                 if let Some((handler, timeouts)) = handlers.effective(&target) {
                     let bind = endpoints.into_iter().map(|(_, endpoint)| endpoint).collect();
                     listeners.push(merge::listener(name, listener, self.file, bind, handler, timeouts));
@@ -262,6 +263,22 @@ impl Checker<'_, '_> {
                 )
                 .help("name the networks that may ask in `allow`, or bind a loopback address");
                 self.report.at_value(Severity::Warning, self.tree, &at, warning);
+            }
+        }
+    }
+
+    /// What a handler does not like to be seen by others.
+    fn in_public(&mut self, handlers: &Handlers<'_>, name: &str, listener: &ListenerFile, target: &Target) {
+        let at = Pointer::root().child("listeners").child(name).child("bind");
+        for (index, endpoint) in listener.bind.iter().flat_map(OneOrMany::elements) {
+            if let Some(Endpoint::Tcp(address)) = endpoint
+                && !is_loopback(&address.host)
+            {
+                let at = index.map_or(at.clone(), |index| at.child(index));
+                for finding in handlers.in_public(target) {
+                    let what = BadValue { message: finding.message, help: finding.help };
+                    self.report.at_value(finding.severity, self.tree, &at, what);
+                }
             }
         }
     }

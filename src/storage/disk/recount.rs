@@ -23,6 +23,11 @@ pub(super) fn recount(folder: &DiskFolder) -> Result<u64, StorageError> {
             Ok(open) => open,
             // Removed or replaced by hand meanwhile.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
+            // Nobody gets at what the gateway may not read.
+            Err(Errno::ACCESS) => {
+                tracing::warn!(target: "polygate::storage", path = %path.display(), "a directory that cannot be read is not counted");
+                continue;
+            }
             Err(error) => return Err(error.into()),
         };
         total += count_one(&open, &path, &mut left)?;

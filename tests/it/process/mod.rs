@@ -1,6 +1,7 @@
 //! The program as its users have it: started in a folder of its own, steered by its command line, its admin API and
 //! signals, and judged by what it prints, answers and leaves behind.
 
+mod accounts;
 mod admin;
 mod admin_config;
 mod admin_http;
@@ -229,6 +230,15 @@ impl Gateway {
         eventually("it is ready", || is_ready(&program) || program.child.try_wait().unwrap().is_some());
         assert!(is_ready(&program), "it has ended instead");
         Gateway { program, folder }
+    }
+
+    /// Kills this one, and starts another in its folder.
+    #[track_caller]
+    pub(crate) fn again(self) -> Self {
+        let Gateway { program, folder } = self;
+        drop(program);
+        let command = folder.command(&["run", FILE]);
+        Self::start_as(folder, command)
     }
 
     pub(crate) fn folder(&self) -> &Folder {
