@@ -302,3 +302,6 @@ fn apply(usage: &Usage, account: &Account, default: u64) {
     usage.set_read_only(account.read_only);
     usage.set_closed(account.disabled);
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,15 +11,18 @@ use crate::net::PeerKey;
 /// The most addresses, and the most names, that are remembered. What is longest at rest is forgotten first.
 const REMEMBERED: usize = 16_384;
 
-/// How long a failure is remembered.
-const MEMORY: Duration = Duration::from_secs(15 * 60);
+/// One failure is forgotten each time that this has passed without another.
+const FORGETS: Duration = Duration::from_secs(10);
+
+/// The most failures that are remembered of one: after so many there is nothing to be added.
+const MOST_FAILURES: u32 = 60;
 
 /// How many failures cost nothing, and what the next ones cost: each twice the one before.
 const FREE: u32 = 3;
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 
 /// The longest wait. Of a name it is shorter: strangers must not keep an account's owner waiting.
-const LONGEST_WAIT: Duration = Duration::from_secs(8);
+const LONGEST_WAIT: Duration = Duration::from_secs(4);
 const LONGEST_WAIT_OF_A_NAME: Duration = Duration::from_secs(2);
 
 /// How long an attempt may wait behind others of its address; those beyond are refused unseen.
@@ -77,13 +80,19 @@ impl Slowdown {
     }
 }
 
+impl Record {
+    fn forget(&mut self, now: Instant) {
+        let steps = u32::try_from(now.duration_since(self.last).as_secs() / FORGETS.as_secs());
+        let steps = steps.unwrap_or(u32::MAX).min(self.failures);
+        self.failures -= steps;
+        self.last += FORGETS * steps;
+    }
+}
+
 impl<K: Hash + Eq + Clone> Failures<K> {
     fn wait(&mut self, key: &K, longest: Duration, now: Instant) -> Duration {
         let Some(record) = self.0.get_mut(key) else { return Duration::ZERO };
-        if now.duration_since(record.last) > MEMORY {
-            self.0.remove(key);
-            return Duration::ZERO;
-        }
+        record.forget(now);
         let wait = record.next.saturating_duration_since(now);
         if !wait.is_zero() && wait <= LONGEST_QUEUE {
             record.next += penalty(record.failures, longest);
@@ -96,7 +105,8 @@ impl<K: Hash + Eq + Clone> Failures<K> {
             self.make_room(now);
         }
         let record = self.0.entry(key).or_insert(Record { failures: 0, next: now, last: now });
-        record.failures = record.failures.saturating_add(1);
+        record.forget(now);
+        record.failures = (record.failures + 1).min(MOST_FAILURES);
         record.last = now;
         record.next = record.next.max(now + penalty(record.failures, longest));
     }
@@ -105,7 +115,10 @@ impl<K: Hash + Eq + Clone> Failures<K> {
         if self.0.len() < REMEMBERED {
             return;
         }
-        self.0.retain(|_, record| now.duration_since(record.last) <= MEMORY);
+        self.0.retain(|_, record| {
+            record.forget(now);
+            record.failures > 0
+        });
         if self.0.len() < REMEMBERED {
             return;
         }
@@ -160,7 +173,7 @@ mod tests {
             slow.failed(peer("192.0.2.1"), "n", now);
         }
         let waits = std::iter::from_fn(|| slow.wait(peer("192.0.2.1"), "n", now)).take(100);
-        assert_eq!(waits.map(|wait| wait.as_secs()).collect::<Vec<_>>(), [8, 16, 24]);
+        assert_eq!(waits.map(|wait| wait.as_secs()).collect::<Vec<_>>(), [4, 8, 12, 16, 20, 24, 28]);
     }
 
     #[test]
@@ -176,7 +189,8 @@ mod tests {
         assert_eq!(wait(&slow, "192.0.2.2", "new", now), Duration::ZERO);
         slow.succeeded("new");
         assert!(wait(&slow, "192.0.2.1", "new", now) > Duration::ZERO);
-        assert_eq!(wait(&slow, "192.0.2.1", "new", now + MEMORY + MS), Duration::ZERO);
+        // Four failures; one is forgotten after ten seconds, and three are free.
+        assert_eq!(wait(&slow, "192.0.2.1", "new", now + FORGETS), Duration::ZERO);
     }
 
     #[test]

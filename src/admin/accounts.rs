@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 use super::Shared;
 use super::body::JsonBody;
 use super::extract::{Client, Path, Query};
-use super::openapi::{BadBody, Fault, NoAccounts, NotFound, Refused};
+use super::openapi::{BadBody, Fault, NoAccounts, NotFound, Refused, Unprocessable};
 use super::problem::Error;
 use super::wire::{List, time};
 use crate::accounts::{self, AccountError, Accounts, Changes};
@@ -154,9 +154,7 @@ async fn one(State(api): State<Shared>, Path(name): Path<String>) -> Result<Json
     request_body = NewAccount,
     responses(
         (status = 201, description = "The account; `Location` leads to it.", body = Account),
-        (status = 409, description = "The name is taken, or no listener uses accounts.", body = Object),
-        (status = 422, description = "The name or the password is not allowed.", body = Object),
-        Refused, BadBody, Fault,
+        Refused, NoAccounts, Unprocessable, BadBody, Fault,
     )
 )]
 async fn create(
@@ -187,8 +185,7 @@ async fn create(
     request_body = AccountChanges,
     responses(
         (status = 200, description = "The account as it is now.", body = Account),
-        (status = 422, description = "The password is not allowed.", body = Object),
-        Refused, NotFound, NoAccounts, BadBody, Fault,
+        Refused, NotFound, NoAccounts, Unprocessable, BadBody, Fault,
     )
 )]
 async fn change(

@@ -68,7 +68,7 @@ pub(super) struct BadRequest;
 /// 404: nothing has that name or number.
 pub(super) struct NotFound;
 
-/// 409: no listener uses accounts.
+/// 409: no listener uses accounts, or the name is taken.
 pub(super) struct NoAccounts;
 
 /// 408, 413 and 415: the body does not fit.
@@ -102,7 +102,7 @@ impl IntoResponses for NotFound {
 
 impl IntoResponses for NoAccounts {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(&[(409, "No listener has a handler with accounts.")])
+        problems(&[(409, "No listener has a handler with accounts, or the name of a new one is taken.")])
     }
 }
 
