@@ -13,6 +13,7 @@ mod admission;
 mod clocks;
 mod config_fixtures;
 mod datagrams;
+mod dashboards;
 mod documents;
 mod example;
 mod forward;
