@@ -221,7 +221,7 @@ fn dashboards_have_what_every_dashboard_needs() {
         assert!(annotations.contains(&"Reloads") && annotations.contains(&"Restarts"), "{name}");
     }
     let names: Vec<&str> = boards.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["datagrams", "ftp", "listener", "overview", "runtime"]);
+    assert_eq!(names, ["datagrams", "listener", "overview", "runtime"]);
     let kustomization = read("dashboards/kustomization.yaml");
     for name in names {
         assert!(kustomization.contains(&format!("- {name}.json")), "{name} is not in kustomization.yaml");
