@@ -12,7 +12,6 @@ WORKDIR /src
 # The dependencies first, with an empty program in place of ours: they are built again only when
 # Cargo.toml or Cargo.lock change.
 COPY Cargo.toml Cargo.lock build.rs ./
-COPY .cargo .cargo
 RUN mkdir -p src && touch src/lib.rs && echo 'fn main() {}' > src/main.rs \
     && cargo build --release --locked --bin polygate \
     && rm -rf src target/release/polygate target/release/deps/polygate-* target/release/deps/libpolygate-* \

@@ -4,16 +4,13 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
-need promtool prometheus python3 openssl curl
+need promtool prometheus python3
 build
 
 promtool check rules "$ROOT/dashboards/prometheus/alerts.yml"
 promtool test rules "$ROOT/dashboards/prometheus/alerts.test.yml"
 (cd "$ROOT/dashboards/prometheus" && promtool check config prometheus.yml)
 
-openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=localhost \
-    -keyout "$WORK/key.pem" -out "$WORK/cert.pem" 2>/dev/null
-chmod 600 "$WORK/key.pem"
 cat >"$WORK/polygate.toml" <<TOML
 state_dir = "$WORK/state"
 admin.bind = "tcp://127.0.0.1:0"
@@ -32,35 +29,20 @@ deny = ["127.0.0.0/8"]
 bind = "tcp://127.0.0.1:0"
 handler = "http"
 
-[listeners.secure]
+[listeners.carried]
 bind = "tcp://127.0.0.1:0"
-handler = "http"
-tls = { cert = "cert.pem", key = "key.pem" }
+handler = "carried"
 
-[listeners.run]
-bind = "tcp://127.0.0.1:0"
-handler = "run"
+[handlers.carried]
+type = "forward"
+upstream = "back"
 
-[handlers.run]
-type = "runner"
-commands.true = { argv = ["/bin/echo", "yes"] }
-commands.missing = { argv = ["/does/not/exist"] }
-
-[listeners.ftp]
-bind = "tcp://127.0.0.1:0"
-handler = "files"
-
-[handlers.files]
-type = "ftp"
-anonymous = { root = "pub" }
-
-[accounts]
-root = "files"
+[upstreams.back]
+to = ["unix://run/echo.sock", "tcp://127.0.0.1:9"]
+health = { kind = "tcp", interval = "1s" }
 TOML
 printf 'secret-of-the-dashboards\n' >"$WORK/token"
 chmod 600 "$WORK/token"
-mkdir -p "$WORK/state/pub"
-head -c 100000 /dev/zero >"$WORK/state/pub/file"
 export POLYGATE_TOKEN_FILE=$WORK/token
 start polygate.toml
 

@@ -5,13 +5,10 @@ has printed. Ends with 1 and the list of what showed nothing."""
 
 import concurrent.futures
 import contextlib
-import ftplib
-import io
 import json
 import pathlib
 import re
 import socket
-import ssl
 import subprocess
 import sys
 import time
@@ -69,28 +66,8 @@ def traffic():
         exchange(endpoint("closed", "tcp"), b"hello")
     exchange(endpoint("hello", "tcp"), b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
     exchange(endpoint("hello", "tcp"), b"BREW / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-    with contextlib.suppress(OSError):
-        exchange(endpoint("secure", "tcp"), b"this is no TLS\r\n\r\n")
-    context = ssl.create_default_context(cafile=WORK / "cert.pem")
-    with socket.create_connection(endpoint("secure", "tcp"), timeout=5) as plain:
-        with context.wrap_socket(plain, server_hostname="localhost") as stream:
-            stream.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-            stream.recv(4096)
-    for command in (b"true\n", b"missing\n"):
-        exchange(endpoint("run", "tcp"), command)
-    ftp = ftplib.FTP()
-    ftp.connect(*endpoint("ftp", "tcp"), timeout=10)
-    ftp.login()
-    ftp.retrbinary("RETR file", lambda _: None)
-    ftp.retrlines("LIST", lambda _: None)
-    with contextlib.suppress(ftplib.error_perm):
-        ftp.storbinary("STOR forbidden", io.BytesIO(b"x"))
-    ftp.quit()
-    with contextlib.suppress(ftplib.all_errors):
-        ftp.connect(*endpoint("ftp", "tcp"), timeout=10)
-        ftp.login("nobody", "wrong")
-    ftp.close()
-    http("/api/v1/overview")
+    exchange(endpoint("carried", "tcp"), b"hello")
+    http("/api/v1/info")
     http("/api/v1/config/reload", "POST")
 
 
@@ -140,7 +117,7 @@ def queries():
 
 
 def main():
-    http("/api/v1/overview", token="wrong")
+    http("/api/v1/info", token="wrong")
     process, base = prometheus()
     try:
         waiting, deadline = list(queries()), time.monotonic() + PATIENCE_SECONDS

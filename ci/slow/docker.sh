@@ -114,8 +114,7 @@ equal 'the user' 65532:65532 "$(docker image inspect --format '{{.Config.User}}'
 mkdir -p "$WORK/etc"
 cp "$ROOT/config/docker.toml" "$WORK/etc/polygate.toml"
 NAME=polygate-ci-run
-run "$NAME" -v "$WORK/etc:/etc/polygate:ro" -p 7007/tcp -p 7007/udp -p 7008/tcp -p 8080/tcp -p 9901/tcp \
-    -p 2121/tcp -p 40000-40009:40000-40009/tcp "$IMAGE"
+run "$NAME" -v "$WORK/etc:/etc/polygate:ro" -p 7007/tcp -p 7007/udp -p 7008/tcp -p 8080/tcp -p 9901/tcp "$IMAGE"
 until_healthy=$((SECONDS + 60))
 until is_healthy "$NAME"; do
     ((SECONDS < until_healthy)) || fail 'not healthy within a minute'
@@ -128,7 +127,6 @@ equal 'http' 'Hello, World' "$(curl -fsS "http://127.0.0.1:$(published "$NAME" 8
 METRICS=http://127.0.0.1:$(published "$NAME" 9901/tcp)
 contains 'metrics' 'polygate_ready 1' "$(curl -fsS "$METRICS/metrics")"
 equal 'the API on the metrics port' 404 "$(curl -s -o "$WORK/body" -w '%{http_code}' "$METRICS/api/v1/info")"
-contains 'the anonymous ftp' README "$(curl -fsS --list-only "ftp://127.0.0.1:$(published "$NAME" 2121/tcp)/")"
 
 # Never root, with no capability at all.
 PID=$(docker inspect --format '{{.State.Pid}}' "$NAME")
