@@ -112,7 +112,7 @@ struct Select {
 
 /// The accounts, by name.
 #[utoipa::path(
-    get, path = "/api/v1/accounts", tag = "accounts", operation_id = "list_accounts", params(Select),
+    get, path = "/api/v1/accounts", tag = "accounts", security(("token" = ["read"])), operation_id = "list_accounts", params(Select),
     responses((status = 200, description = "The accounts.", body = List<Account>), Refused, NoAccounts, Fault)
 )]
 async fn list(State(api): State<Shared>, Query(select): Query<Select>) -> Result<Json<List<Account>>, Error> {
@@ -138,7 +138,7 @@ async fn list(State(api): State<Shared>, Query(select): Query<Select>) -> Result
 
 /// One account.
 #[utoipa::path(
-    get, path = "/api/v1/accounts/{name}", tag = "accounts", operation_id = "get_account",
+    get, path = "/api/v1/accounts/{name}", tag = "accounts", security(("token" = ["read"])), operation_id = "get_account",
     params(("name" = String, Path, description = "Its name.")),
     responses((status = 200, description = "The account.", body = Account), Refused, NotFound, NoAccounts, Fault)
 )]
@@ -150,7 +150,7 @@ async fn one(State(api): State<Shared>, Path(name): Path<String>) -> Result<Json
 
 /// Makes an account.
 #[utoipa::path(
-    post, path = "/api/v1/accounts", tag = "accounts", operation_id = "create_account",
+    post, path = "/api/v1/accounts", tag = "accounts", security(("token" = ["admin"])), operation_id = "create_account",
     request_body = NewAccount,
     responses(
         (status = 201, description = "The account; `Location` leads to it.", body = Account),
@@ -180,7 +180,7 @@ async fn create(
 
 /// Changes an account; it takes effect at once, for those who are logged in, too.
 #[utoipa::path(
-    patch, path = "/api/v1/accounts/{name}", tag = "accounts", operation_id = "change_account",
+    patch, path = "/api/v1/accounts/{name}", tag = "accounts", security(("token" = ["admin"])), operation_id = "change_account",
     params(("name" = String, Path, description = "Its name.")),
     request_body = AccountChanges,
     responses(
@@ -208,7 +208,7 @@ async fn change(
 
 /// Removes an account. Its files are moved to `.removed` below `accounts.root`.
 #[utoipa::path(
-    delete, path = "/api/v1/accounts/{name}", tag = "accounts", operation_id = "remove_account",
+    delete, path = "/api/v1/accounts/{name}", tag = "accounts", security(("token" = ["admin"])), operation_id = "remove_account",
     params(("name" = String, Path, description = "Its name.")),
     responses((status = 204, description = "It is gone."), Refused, NotFound, NoAccounts, Fault)
 )]

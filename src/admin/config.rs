@@ -1,9 +1,9 @@
 //! The configuration: shown, checked and read again.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -11,9 +11,9 @@ use utoipa_axum::routes;
 
 use super::Shared;
 use super::body::TomlText;
-use super::extract::{Client, Query};
+use super::extract::Query;
 use super::openapi::{BadBody, Fault, Refused, problems};
-use super::problem::Error;
+use super::problem::{Error, What};
 use super::wire::{Finding, Plan, hex};
 use crate::config::{LoadError, schema_text};
 use crate::stats::Trigger;
@@ -29,7 +29,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
 
 /// The configuration that runs, with every default filled in. As TOML with `Accept: application/toml`.
 #[utoipa::path(
-    get, path = "/api/v1/config", tag = "config", operation_id = "get_config",
+    get, path = "/api/v1/config", tag = "config", security(("token" = ["read"])), operation_id = "get_config",
     params(
         ("Accept" = Option<String>, Header, description = "`application/toml` for TOML."),
         ("If-None-Match" = Option<String>, Header, description = "An ETag that is known already."),
@@ -95,7 +95,7 @@ struct Verdict {
 
 /// Checks a configuration without touching anything.
 #[utoipa::path(
-    post, path = "/api/v1/config/validate", tag = "config", operation_id = "validate_config",
+    post, path = "/api/v1/config/validate", tag = "config", security(("token" = ["read"])), operation_id = "validate_config",
     request_body(content = String, content_type = "application/toml", description = "The configuration."),
     responses(
         (status = 200, description = "What there is to say of it, good or bad.", body = Verdict),
@@ -163,7 +163,7 @@ impl utoipa::IntoResponses for NotReloaded {
 
 /// Reads the configuration again and takes it over: all of it, or nothing.
 #[utoipa::path(
-    post, path = "/api/v1/config/reload", tag = "config", operation_id = "reload_config", params(Reload),
+    post, path = "/api/v1/config/reload", tag = "config", security(("token" = ["operate"])), operation_id = "reload_config", params(Reload),
     responses(
         (status = 200, description = "It was taken over, or could be.", body = Reloaded),
         Refused, NotReloaded, Fault,
@@ -171,38 +171,17 @@ impl utoipa::IntoResponses for NotReloaded {
 )]
 async fn reload(
     State(api): State<Shared>,
-    client: Client,
     Query(Reload { dry_run }): Query<Reload>,
-) -> Result<Json<Reloaded>, Error> {
-    // In a task of its own: a client that hangs up must not leave a reload half done and unaudited.
-    let task = tokio::spawn(async move {
-        let result = api.supervisor.reload(Trigger::Api, dry_run).await;
-        match &result {
-            Ok(report) => tracing::info!(
-                target: "polygate::audit",
-                action = "reload", dry_run, client = %client, generation = report.generation, done = true,
-                "reload"
-            ),
-            Err(error) => tracing::info!(
-                target: "polygate::audit",
-                action = "reload", dry_run, client = %client, done = false, %error,
-                "reload"
-            ),
-        }
-        result
-    });
-    match task.await {
-        Ok(result) => Ok(Json(result?.into())),
-        Err(error) => {
-            tracing::error!(%error, "a reload panicked");
-            Err(Error::Internal)
-        }
-    }
+) -> Result<(Extension<What>, Json<Reloaded>), Error> {
+    let report = api.supervisor.reload(Trigger::Api, dry_run).await?;
+    let what =
+        What(format!("generation {}{}", report.generation, if dry_run { ", a rehearsal" } else { "" }));
+    Ok((Extension(what), Json(report.into())))
 }
 
 /// The JSON Schema of the configuration, with the options of every handler type.
 #[utoipa::path(
-    get, path = "/api/v1/config/schema", tag = "config", operation_id = "get_config_schema",
+    get, path = "/api/v1/config/schema", tag = "config", security(("token" = ["read"])), operation_id = "get_config_schema",
     responses((status = 200, description = "JSON Schema.", body = Object, content_type = "application/schema+json"), Refused, Fault)
 )]
 async fn schema(State(api): State<Shared>) -> impl IntoResponse {

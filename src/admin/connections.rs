@@ -13,7 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Shared;
-use super::extract::{Client, Path, Query};
+use super::extract::{Path, Query};
 use super::openapi::{Fault, NotFound, Refused};
 use super::problem::Error;
 use super::wire::{List, time};
@@ -85,7 +85,7 @@ impl From<ConnView> for Connection {
 
 /// The live connections.
 #[utoipa::path(
-    get, path = "/api/v1/connections", tag = "connections", operation_id = "list_connections", params(Select),
+    get, path = "/api/v1/connections", tag = "connections", security(("token" = ["read"])), operation_id = "list_connections", params(Select),
     responses(
         (status = 200, description = "Those that match.", body = List<Connection>),
         Refused, Fault,
@@ -100,7 +100,7 @@ async fn list(
 
 /// One connection.
 #[utoipa::path(
-    get, path = "/api/v1/connections/{id}", tag = "connections", operation_id = "get_connection",
+    get, path = "/api/v1/connections/{id}", tag = "connections", security(("token" = ["read"])), operation_id = "get_connection",
     params(("id" = u64, Path, description = "Its number.")),
     responses(
         (status = 200, description = "The connection.", body = Connection),
@@ -115,14 +115,12 @@ async fn one(State(api): State<Shared>, Path(id): Path<u64>) -> Result<Json<Conn
 
 /// Ends a connection at once.
 #[utoipa::path(
-    delete, path = "/api/v1/connections/{id}", tag = "connections", operation_id = "kill_connection",
+    delete, path = "/api/v1/connections/{id}", tag = "connections", security(("token" = ["operate"])), operation_id = "kill_connection",
     params(("id" = u64, Path, description = "Its number.")),
     responses((status = 204, description = "It is being closed."), Refused, NotFound, Fault)
 )]
-async fn kill(State(api): State<Shared>, client: Client, Path(id): Path<u64>) -> Result<StatusCode, Error> {
-    let killed = api.supervisor.kill(ConnId(id));
-    tracing::info!(target: "polygate::audit", action = "kill", conn = id, client = %client, done = killed, "kill connection");
-    killed.then_some(StatusCode::NO_CONTENT).ok_or_else(|| none(id))
+async fn kill(State(api): State<Shared>, Path(id): Path<u64>) -> Result<StatusCode, Error> {
+    api.supervisor.kill(ConnId(id)).then_some(StatusCode::NO_CONTENT).ok_or_else(|| none(id))
 }
 
 fn none(id: u64) -> Error {

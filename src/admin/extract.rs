@@ -38,7 +38,11 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     }
 }
 
-/// Who sent the request, for the audit log. The server puts it into each request.
+/// How the request came, as an origin says it: `http` or `https`. The server puts it into each request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scheme(pub(super) &'static str);
+
+/// Where the request came from. The server puts it into each request.
 #[derive(Debug, Clone)]
 pub(super) struct Client(pub(super) Arc<Peer>);
 

@@ -1,4 +1,4 @@
-//! Keeps web pages out: a browser on this machine, or one behind a rebound name, can reach the API too.
+//! Keeps web pages out, and who has no token: a browser on this machine, or one behind a rebound name, can reach the API too.
 //!
 //! A request must name us (`Host`), and if a browser says where it comes from, that must be us as well.
 //! This holds for every method and for paths that do not exist. Probes and scrapes come by other names
@@ -7,15 +7,15 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, Uri, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
+use super::access::Access;
+use super::extract::{Client, Scheme};
 use super::problem::Error;
-
-/// Gives the names in `admin.hosts`.
-pub(super) type Hosts = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+use crate::stats::Peer;
 
 /// The paths that anybody may ask for by any name.
 pub(super) const OPEN: [&str; 3] = ["/livez", "/readyz", "/metrics"];
@@ -23,16 +23,42 @@ pub(super) const OPEN: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Lets a request pass, or answers it with a problem.
-pub(super) async fn check(State(hosts): State<Hosts>, request: Request, next: Next) -> Response {
-    if !OPEN.contains(&request.uri().path())
-        && let Err(error) = verdict(request.version(), request.uri(), request.headers(), &hosts())
-    {
-        return error.into_response();
+pub(super) async fn check(
+    State(access): State<Arc<Access>>,
+    matched: Option<MatchedPath>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let config = (access.current)();
+    let scheme = request.extensions().get().map_or("http", |Scheme(scheme)| scheme);
+    let peer = request.extensions().get().map(|Client(peer)| peer.clone());
+    let is_exempt = OPEN.contains(&request.uri().path());
+    let named = match is_exempt {
+        true => Ok(()),
+        false => verdict(request.version(), request.uri(), request.headers(), scheme, &config.admin.hosts),
+    };
+    let route = (matched.as_ref().map(MatchedPath::as_str), request.method());
+    let who = named.and_then(|()| {
+        let peer = peer.as_deref().unwrap_or(&Peer::Unnamed);
+        access.authorise(&config.admin, route, request.headers(), peer)
+    });
+    match who {
+        Ok(who) => {
+            let mut response = next.run(request).await;
+            response.extensions_mut().insert(who);
+            response
+        }
+        Err(error) => error.into_response(),
     }
-    next.run(request).await
 }
 
-fn verdict(version: Version, uri: &Uri, headers: &HeaderMap, hosts: &[String]) -> Result<(), Error> {
+fn verdict(
+    version: Version,
+    uri: &Uri,
+    headers: &HeaderMap,
+    scheme: &str,
+    hosts: &[String],
+) -> Result<(), Error> {
     let host = host(version, headers)?;
     // A target in absolute form overrides Host, so it must name us too.
     for name in [Some(host), uri.authority().map(|authority| authority.as_str())].into_iter().flatten() {
@@ -42,7 +68,7 @@ fn verdict(version: Version, uri: &Uri, headers: &HeaderMap, hosts: &[String]) -
         }
     }
     for origin in headers.get_all(header::ORIGIN) {
-        if !origin.to_str().is_ok_and(|origin| is_same(origin, host)) {
+        if !origin.to_str().is_ok_and(|origin| is_same(origin, scheme, host)) {
             return Err(Error::Forbidden(format!("Origin {origin:?} is not this API")));
         }
     }
@@ -91,14 +117,13 @@ fn without_port(host: &str) -> Option<&str> {
     (!name.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())).then_some(name)
 }
 
-/// Whether an origin (`scheme://host[:port]`) has the host and port of the `Host` header.
-fn is_same(origin: &str, host: &str) -> bool {
-    let Some((scheme, place)) = origin.split_once("://") else { return false };
-    let default = match scheme {
-        "http" => ":80",
-        "https" => ":443",
-        _ => return false,
+/// Whether an origin (`scheme://host[:port]`) is how the request came: the scheme, and host and port of the
+/// `Host` header.
+fn is_same(origin: &str, scheme: &str, host: &str) -> bool {
+    let Some(place) = origin.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://")) else {
+        return false;
     };
+    let default = if scheme == "https" { ":443" } else { ":80" };
     let plain = |place: &str| place.strip_suffix(default).unwrap_or(place).to_ascii_lowercase();
     plain(place) == plain(host)
 }
@@ -114,7 +139,7 @@ mod tests {
             map.append(*name, value.parse().unwrap());
         }
         let hosts = ["polygate".to_owned()];
-        let got = verdict(Version::HTTP_11, &target.parse().unwrap(), &map, &hosts);
+        let got = verdict(Version::HTTP_11, &target.parse().unwrap(), &map, "http", &hosts);
         match (got, expected) {
             (Ok(()), None) => {}
             (Err(error), Some(text)) if error.to_string().contains(text) => {}
@@ -162,7 +187,7 @@ mod tests {
 
     #[test]
     fn http_1_0_without_a_host_is_forbidden() {
-        let got = verdict(Version::HTTP_10, &Uri::from_static("/"), &HeaderMap::new(), &[]);
+        let got = verdict(Version::HTTP_10, &Uri::from_static("/"), &HeaderMap::new(), "http", &[]);
         assert!(matches!(got, Err(Error::Forbidden(_))));
     }
 
@@ -173,9 +198,14 @@ mod tests {
         check("/", &[host, ("origin", "http://LOCALHOST:9900"), ("sec-fetch-site", "same-origin")], None);
         check("/", &[("host", "localhost"), ("origin", "http://localhost:80")], None);
         check("/", &[host, ("sec-fetch-site", "none")], None);
-        for origin in
-            ["http://evil.example", "null", "http://localhost", "http://localhost:9901", "localhost:9900"]
-        {
+        for origin in [
+            "http://evil.example",
+            "https://localhost:9900",
+            "null",
+            "http://localhost",
+            "http://localhost:9901",
+            "localhost:9900",
+        ] {
             check("/", &[host, ("origin", origin)], Some("Origin"));
         }
         check("/", &[host, ("origin", "http://localhost:9900"), ("origin", "null")], Some("Origin"));

@@ -21,7 +21,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
 
 /// Whether the program runs: always, if it can answer.
 #[utoipa::path(
-    get, path = "/livez", tag = "health",
+    get, path = "/livez", tag = "health", security(("token" = ["read"])),
     responses((status = 200, description = "It runs.", body = String, content_type = "text/plain"), Fault)
 )]
 async fn livez() -> &'static str {
@@ -38,7 +38,7 @@ struct Readyz {
 
 /// Whether the gateway does what its configuration says: every listener that should be up is, and nothing drains.
 #[utoipa::path(
-    get, path = "/readyz", tag = "health", params(Readyz),
+    get, path = "/readyz", tag = "health", security(("token" = ["read"])), params(Readyz),
     responses(
         (status = 200, description = "It does.", body = String, content_type = "text/plain"),
         (status = 503, description = "It does not.", body = String, content_type = "text/plain"),
@@ -67,7 +67,7 @@ fn readiness(checks: &[(String, Result<(), String>)], verbose: bool) -> (StatusC
 
 /// The metrics in Prometheus' text format.
 #[utoipa::path(
-    get, path = "/metrics", tag = "health",
+    get, path = "/metrics", tag = "health", security(("token" = ["read"])),
     responses((status = 200, description = "Prometheus text.", body = String, content_type = "text/plain"), Fault)
 )]
 async fn scrape(State(api): State<Shared>) -> Response {

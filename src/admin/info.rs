@@ -67,7 +67,7 @@ struct InfoLimits {
 
 /// What this program is and which configuration runs.
 #[utoipa::path(
-    get, path = "/api/v1/info", tag = "gateway",
+    get, path = "/api/v1/info", tag = "gateway", security(("token" = ["read"])),
     responses((status = 200, description = "The program and its configuration.", body = Info), Refused, Fault)
 )]
 async fn info(State(api): State<Shared>) -> Json<Info> {
@@ -90,7 +90,10 @@ async fn info(State(api): State<Shared>) -> Json<Info> {
         config_hash: hex(&running.config.hash()),
         config_applied_at: time(running.applied_at),
         generation: running.generation,
-        admin: supervisor.admin_sockets().borrow().iter().map(|socket| socket.url.clone()).collect(),
+        admin: (supervisor.admin_sockets().borrow().iter())
+            .filter(|socket| !socket.metrics_only)
+            .map(|socket| socket.url.clone())
+            .collect(),
         limits: InfoLimits {
             max_connections: running.max_connections,
             max_connections_configured: running.config.limits.max_connections,

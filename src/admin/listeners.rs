@@ -163,7 +163,7 @@ impl Listener {
 
 /// Every listener, in the order of the configuration.
 #[utoipa::path(
-    get, path = "/api/v1/listeners", tag = "listeners",
+    get, path = "/api/v1/listeners", tag = "listeners", security(("token" = ["read"])),
     responses((status = 200, description = "The listeners.", body = List<Listener>), Refused, Fault)
 )]
 async fn list(State(api): State<Shared>) -> Json<List<Listener>> {
@@ -174,7 +174,7 @@ async fn list(State(api): State<Shared>) -> Json<List<Listener>> {
 
 /// One listener.
 #[utoipa::path(
-    get, path = "/api/v1/listeners/{name}", tag = "listeners", operation_id = "get_listener",
+    get, path = "/api/v1/listeners/{name}", tag = "listeners", security(("token" = ["read"])), operation_id = "get_listener",
     params(("name" = String, Path, description = "Its name in the configuration.")),
     responses(
         (status = 200, description = "The listener.", body = Listener),

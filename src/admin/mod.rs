@@ -4,6 +4,7 @@
 //! `routes!` only, so the OpenAPI document holds every one of them. What applies to all (guards, problems
 //! for what no route answers, headers, counting) is put around them in `dress`.
 
+mod access;
 mod accounts;
 mod body;
 mod config;
@@ -16,6 +17,7 @@ mod listeners;
 mod openapi;
 mod problem;
 mod server;
+mod strikes;
 mod timed;
 mod upstreams;
 mod wire;
@@ -36,7 +38,9 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::metrics::Metrics;
 use crate::stats::{AdminRequest, Stats};
 use crate::supervisor::Supervisor;
-use guard::Hosts;
+use access::{Access, Routes, Who};
+use extract::Client;
+use problem::What;
 
 /// What the routes work with.
 struct Api {
@@ -62,26 +66,78 @@ fn documented() -> OpenApiRouter<Shared> {
         .merge(openapi::routes())
 }
 
-/// The whole API of a gateway.
-fn router(supervisor: Supervisor) -> Router {
+/// What is served on the two kinds of sockets.
+#[derive(Clone)]
+struct Routers {
+    /// `admin.bind`: the whole API.
+    api: Router,
+    /// `admin.metrics_bind`: health and metrics, for anybody.
+    metrics: Router,
+}
+
+/// The API of a gateway.
+fn routers(supervisor: Supervisor) -> Routers {
     let (routes, document) = documented().split_for_parts();
     let stats = supervisor.stats().clone();
     let running = supervisor.clone();
-    // Looked up for each request, so that a reload that changes `admin.hosts` counts at once.
-    let hosts: Hosts = Arc::new(move || running.running().config.admin.hosts.clone());
+    let current = Box::new(move || running.running().config.clone());
+    let access = Arc::new(Access::new(current, stats.clone(), Routes::of(&document)));
     let metrics = Metrics::new(supervisor.clone());
-    let api = Api { supervisor, metrics, openapi: openapi::render(&document) };
-    dress(routes.with_state(Arc::new(api)), hosts, stats)
+    let api = Arc::new(Api { supervisor, metrics, openapi: openapi::render(&document) });
+    let (open, _) = health::routes().split_for_parts();
+    Routers {
+        api: dress(routes.with_state(api.clone()), &access),
+        metrics: finish(answers(open.with_state(api)), stats),
+    }
 }
 
 /// Puts around the routes what applies to all of them; the last is the outermost.
-fn dress(routes: Router, hosts: Hosts, stats: Arc<Stats>) -> Router {
-    routes
-        .fallback(problem::no_such_route)
-        .method_not_allowed_fallback(problem::no_such_method)
-        .layer(from_fn_with_state(hosts, guard::check))
+fn dress(routes: Router, access: &Arc<Access>) -> Router {
+    let guarded = answers(routes)
+        .layer(from_fn_with_state(access.clone(), guard::check))
         .layer(CatchPanicLayer::custom(problem::panicked))
-        .layer(from_fn_with_state(stats, observe))
+        .layer(from_fn_with_state(access.clone(), audit));
+    finish(guarded, access.stats.clone())
+}
+
+/// Answers what the routes do not.
+fn answers(routes: Router) -> Router {
+    routes.fallback(problem::no_such_route).method_not_allowed_fallback(problem::no_such_method)
+}
+
+fn finish(routes: Router, stats: Arc<Stats>) -> Router {
+    routes.layer(CatchPanicLayer::custom(problem::panicked)).layer(from_fn_with_state(stats, observe))
+}
+
+/// Writes a line for each request that changes something, or was refused to. It runs in a task of its own: a
+/// client that hangs up must not leave a change half done or unaudited. The query is left out, where a token
+/// could stand that somebody put there.
+async fn audit(
+    State(access): State<Arc<Access>>,
+    matched: Option<MatchedPath>,
+    client: Client,
+    request: Request,
+    next: Next,
+) -> Response {
+    let matched = matched.as_ref().map(MatchedPath::as_str);
+    let Some(route) = access.change(matched, request.method()).cloned() else {
+        return next.run(request).await;
+    };
+    let task = tokio::spawn(async move {
+        let path = request.uri().path().to_owned();
+        let response = next.run(request).await;
+        let status = response.status();
+        let who = response.extensions().get().map_or_else(|| "nobody".into(), Who::to_string);
+        let what = response.extensions().get().map_or("", |What(what)| what);
+        let (action, done) = (route.operation, status.is_success());
+        tracing::info!(
+            target: "polygate::audit",
+            action, path, who, client = %client, done, status = status.as_u16(), what,
+            "admin change"
+        );
+        response
+    });
+    task.await.unwrap_or_else(|error| problem::panicked(Box::new(error.to_string())))
 }
 
 /// Counts and logs a request, and sets the headers that every answer has.

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder};
-use utoipa::{IntoResponses, OpenApi as _};
+use utoipa::{IntoResponses, Modify, OpenApi as _};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -20,7 +21,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
 
 /// This document.
 #[utoipa::path(
-    get, path = "/api/v1/openapi.json", tag = "gateway",
+    get, path = "/api/v1/openapi.json", tag = "gateway", security(("token" = ["read"])),
     responses((status = 200, description = "OpenAPI 3.1.", body = Object), Refused, Fault)
 )]
 async fn openapi(State(api): State<Shared>) -> impl IntoResponse {
@@ -39,9 +40,27 @@ async fn openapi(State(api): State<Shared>) -> impl IntoResponse {
         (name = "config", description = "The configuration."),
         (name = "accounts", description = "Who may log in, and what they hold."),
     ),
-    components(schemas(Problem))
+    components(schemas(Problem)),
+    modifiers(&Scheme)
 )]
 struct Document;
+
+/// How a token is sent; a route names the role that it needs.
+struct Scheme;
+
+impl Modify for Scheme {
+    fn modify(&self, document: &mut OpenApi) {
+        let bearer = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some(
+                "A token of the configuration, needed as soon as it has one. A route names the role that it \
+                 needs: read, operate or admin; a higher role includes the lower.",
+            ))
+            .build();
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("token", SecurityScheme::Http(bearer));
+    }
+}
 
 /// The document before any route is in it.
 pub(super) fn document() -> OpenApi {
@@ -59,7 +78,7 @@ pub(super) fn render(document: &OpenApi) -> String {
     })
 }
 
-/// 400 and 403: what every guarded route may answer.
+/// 400, 401, 403 and 429: what every guarded route may answer.
 pub(super) struct Refused;
 
 /// 400: the query does not fit.
@@ -84,7 +103,12 @@ const BAD_REQUEST: (u16, &str) = (400, "The path, the query or the Host header i
 
 impl IntoResponses for Refused {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(&[BAD_REQUEST, (403, "Host, Origin or Sec-Fetch-Site is not ours.")])
+        problems(&[
+            BAD_REQUEST,
+            (401, "A token is needed, or it is not known."),
+            (403, "The token's role is too small, or Host, Origin or Sec-Fetch-Site is not ours."),
+            (429, "Too many wrong tokens from this address."),
+        ])
     }
 }
 

@@ -21,7 +21,10 @@ pub(super) enum Error {
     /// The request's path, query or headers are wrong.
     #[error("{0}")]
     BadRequest(String),
-    /// `Host`, `Origin` or `Sec-Fetch-Site` say that it comes from somewhere else.
+    /// There is no token, or not one that is known.
+    #[error("{0}")]
+    Unauthorized(String),
+    /// The token's role is too small, or `Host`, `Origin` or `Sec-Fetch-Site` say that it comes from somewhere else.
     #[error("{0}")]
     Forbidden(String),
     /// Nothing has that name, number or path.
@@ -48,6 +51,9 @@ pub(super) enum Error {
     /// Not now.
     #[error("{0}")]
     Unavailable(String),
+    /// Too many wrong tokens; in so many seconds it may be tried again.
+    #[error("too many wrong tokens came from this address")]
+    TooManyRequests(u64),
     /// A fault of this program.
     #[error("this is a fault in polygate; its log says more")]
     Internal,
@@ -57,6 +63,7 @@ impl Error {
     fn status(&self) -> StatusCode {
         match self {
             Error::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Error::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Error::Forbidden(_) => StatusCode::FORBIDDEN,
             Error::NotFound(_) => StatusCode::NOT_FOUND,
             Error::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -65,11 +72,16 @@ impl Error {
             Error::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Error::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Error::Unprocessable(..) => StatusCode::UNPROCESSABLE_ENTITY,
+            Error::TooManyRequests(_) => StatusCode::TOO_MANY_REQUESTS,
             Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Error::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 }
+
+/// What the audit log says of an answer besides its status. A route adds it as an `Extension`.
+#[derive(Debug, Clone)]
+pub(super) struct What(pub(super) String);
 
 /// An error as RFC 9457 has it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -92,6 +104,8 @@ impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let status = self.status();
         let detail = self.to_string();
+        let what = What(detail.clone());
+        let wait = if let Error::TooManyRequests(wait) = self { Some(wait) } else { None };
         let errors = match self {
             Error::Unprocessable(_, findings) => Some(findings),
             _ => None,
@@ -106,10 +120,16 @@ impl IntoResponse for Error {
         let mut response = (status, axum::Json(problem)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+        if status == StatusCode::UNAUTHORIZED {
+            // RFC 6750, 3.
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"polygate\""));
+        }
+        wait.map(|wait| headers.insert(header::RETRY_AFTER, wait.into()));
         // What is left of a body that was not read would be taken for the next request.
         if matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE) {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+        response.extensions_mut().insert(what);
         response
     }
 }

@@ -19,14 +19,18 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-use super::extract::Client;
+use super::Routers;
+use super::extract::{Client, Scheme};
 use super::timed::Timed;
 use crate::net::{AdminSocket, Bound, Socket, Stream};
 use crate::stats::Peer;
 use crate::supervisor::Supervisor;
 
-/// Connections at once, over all sockets. The next waits in the kernel's backlog.
-const MAX_CONNECTIONS: usize = 112;
+/// Connections at once, over all sockets of the API. The next waits in the kernel's backlog.
+const MAX_CONNECTIONS: usize = 96;
+
+/// The same for `metrics_bind`, where anybody may come: who floods it does not shut the API.
+const MAX_METRICS_CONNECTIONS: usize = 16;
 
 /// How long clients may take.
 #[derive(Clone, Copy)]
@@ -57,8 +61,9 @@ const LOG_INTERVAL: Duration = Duration::from_secs(5);
 pub async fn serve(supervisor: Supervisor, shutdown: CancellationToken) {
     let mut sockets = supervisor.admin_sockets();
     let server = Server {
-        routes: super::router(supervisor),
+        routers: super::routers(supervisor),
         permits: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+        metrics_permits: Arc::new(Semaphore::new(MAX_METRICS_CONNECTIONS)),
         deadlines: DEADLINES,
         tasks: TaskTracker::new(),
         shutdown: shutdown.clone(),
@@ -95,8 +100,9 @@ impl Drop for Serving {
 /// What all sockets share.
 #[derive(Clone)]
 struct Server {
-    routes: Router,
+    routers: Routers,
     permits: Arc<Semaphore>,
+    metrics_permits: Arc<Semaphore>,
     deadlines: Deadlines,
     tasks: TaskTracker,
     shutdown: CancellationToken,
@@ -112,10 +118,10 @@ impl Server {
             }
             let stop = self.shutdown.child_token();
             serving.push(Serving { socket: new.socket.clone(), stop: stop.clone() });
-            let (server, socket) = (self.clone(), new.socket.clone());
+            let (server, socket, metrics_only) = (self.clone(), new.socket.clone(), new.metrics_only);
             self.tasks.spawn(async move {
                 let url = socket.address.clone();
-                if let Err(error) = server.accept_loop(socket, stop).await {
+                if let Err(error) = server.accept_loop(socket, metrics_only, stop).await {
                     tracing::error!(%error, address = url, "the admin API is not served");
                 }
             });
@@ -123,20 +129,29 @@ impl Server {
     }
 
     /// Accepts until told to stop. The error is one of registering; those of accept never end the loop.
-    async fn accept_loop(&self, socket: Arc<Bound>, stop: CancellationToken) -> io::Result<()> {
+    async fn accept_loop(
+        &self,
+        socket: Arc<Bound>,
+        metrics_only: bool,
+        stop: CancellationToken,
+    ) -> io::Result<()> {
+        let (routes, permits) = match metrics_only {
+            true => (&self.routers.metrics, &self.metrics_permits),
+            false => (&self.routers.api, &self.permits),
+        };
         let socket = Listening::new(socket)?;
         let mut backoff = Backoff::default();
         loop {
             let accepted = tokio::select! {
-                accepted = self.accept(&socket) => accepted,
+                accepted = accept(permits, &socket) => accepted,
                 () = stop.cancelled() => return Ok(()),
             };
             match accepted {
                 Ok((permit, stream, peer)) => {
                     backoff = Backoff { logged: backoff.logged, ..Backoff::default() };
-                    let (server, stop) = (self.clone(), stop.clone());
+                    let (server, routes, stop) = (self.clone(), routes.clone(), stop.clone());
                     self.tasks.spawn(async move {
-                        server.conn(stream, peer, stop).await;
+                        server.conn(routes, stream, peer, stop).await;
                         drop(permit);
                     });
                 }
@@ -152,19 +167,13 @@ impl Server {
         }
     }
 
-    /// The permit comes first: what cannot be served yet stays in the backlog.
-    async fn accept(&self, socket: &Listening) -> io::Result<(OwnedSemaphorePermit, Stream, Peer)> {
-        let permit = self.permits.clone().acquire_owned().await.map_err(io::Error::other)?;
-        let (stream, peer) = socket.accept().await?;
-        Ok((permit, stream, peer))
-    }
-
     /// Serves one connection until it ends or `stop` is cancelled; then until what it asks for is answered.
-    async fn conn(&self, stream: Stream, peer: Peer, stop: CancellationToken) {
+    async fn conn(&self, routes: Router, stream: Stream, peer: Peer, stop: CancellationToken) {
         let client = Client(Arc::new(peer));
         let service = service_fn(|mut request: Request<Incoming>| {
             request.extensions_mut().insert(client.clone());
-            let routes = self.routes.clone();
+            request.extensions_mut().insert(Scheme("http"));
+            let routes = routes.clone();
             async move {
                 Ok::<_, Infallible>(routes.oneshot(request).await.unwrap_or_else(|never| match never {}))
             }
@@ -188,6 +197,16 @@ impl Server {
             tracing::debug!(%error, peer = %client, "admin connection ended");
         }
     }
+}
+
+/// The permit comes first: what cannot be served yet stays in the backlog.
+async fn accept(
+    permits: &Arc<Semaphore>,
+    socket: &Listening,
+) -> io::Result<(OwnedSemaphorePermit, Stream, Peer)> {
+    let permit = permits.clone().acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, peer) = socket.accept().await?;
+    Ok((permit, stream, peer))
 }
 
 /// A listening socket, registered with this thread's runtime. It is a copy, because the supervisor keeps the

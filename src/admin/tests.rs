@@ -14,6 +14,7 @@ use super::body::{MAX_BYTES, TomlText};
 use super::extract::{Path, Query};
 use super::wire::Finding;
 use super::*;
+use crate::config::Config;
 use crate::stats::Stats;
 
 fn routes() -> Router {
@@ -50,8 +51,11 @@ struct Answer {
 }
 
 async fn ask(stats: &Arc<Stats>, request: Request<Body>) -> Answer {
-    let hosts: Hosts = Arc::new(|| vec!["polygate".into()]);
-    let response: Response<Body> = dress(routes(), hosts, stats.clone()).oneshot(request).await.unwrap();
+    let mut config = Config::empty();
+    config.admin.hosts = vec!["polygate".into()];
+    let config = Arc::new(config);
+    let access = Arc::new(Access::new(Box::new(move || config.clone()), stats.clone(), Routes::default()));
+    let response: Response<Body> = dress(routes(), &access).oneshot(request).await.unwrap();
     let (response, body) = response.into_parts();
     let body = String::from_utf8(body.collect().await.unwrap().to_bytes().into()).unwrap();
     Answer { status: response.status.as_u16(), response, body }

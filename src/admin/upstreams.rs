@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 
 use super::Shared;
 use super::body::JsonBody;
-use super::extract::{Client, Path};
+use super::extract::Path;
 use super::openapi::{BadBody, Fault, NotFound, Refused, Unprocessable};
 use super::problem::Error;
 use super::wire::List;
@@ -87,7 +87,7 @@ impl From<&Pool> for Upstream {
 
 /// The upstreams.
 #[utoipa::path(
-    get, path = "/api/v1/upstreams", tag = "upstreams", operation_id = "list_upstreams",
+    get, path = "/api/v1/upstreams", tag = "upstreams", security(("token" = ["read"])), operation_id = "list_upstreams",
     responses((status = 200, description = "All of them.", body = List<Upstream>), Refused, Fault)
 )]
 async fn list(State(api): State<Shared>) -> Json<List<Upstream>> {
@@ -97,7 +97,7 @@ async fn list(State(api): State<Shared>) -> Json<List<Upstream>> {
 
 /// One upstream.
 #[utoipa::path(
-    get, path = "/api/v1/upstreams/{name}", tag = "upstreams", operation_id = "get_upstream",
+    get, path = "/api/v1/upstreams/{name}", tag = "upstreams", security(("token" = ["read"])), operation_id = "get_upstream",
     params(("name" = String, Path, description = "Its name.")),
     responses((status = 200, description = "The upstream.", body = Upstream), Refused, NotFound, Fault)
 )]
@@ -120,7 +120,7 @@ struct Steering {
 
 /// Takes an endpoint out, brings it back, or gives it another weight.
 #[utoipa::path(
-    patch, path = "/api/v1/upstreams/{name}/{endpoint}", tag = "upstreams", operation_id = "steer_endpoint",
+    patch, path = "/api/v1/upstreams/{name}/{endpoint}", tag = "upstreams", security(("token" = ["operate"])), operation_id = "steer_endpoint",
     params(
         ("name" = String, Path, description = "The upstream's name."),
         ("endpoint" = String, Path, description = "The endpoint as the configuration writes it, percent-encoded."),
@@ -133,7 +133,6 @@ struct Steering {
 )]
 async fn steer(
     State(api): State<Shared>,
-    client: Client,
     Path((name, endpoint)): Path<(String, String)>,
     JsonBody(steering): JsonBody<Steering>,
 ) -> Result<Json<Upstream>, Error> {
@@ -141,9 +140,7 @@ async fn steer(
     if steering.weight.is_some_and(|weight| !(1..=1000).contains(&weight)) {
         return Err(Error::Unprocessable("weight is from 1 to 1000".into(), Vec::new()));
     }
-    let done = pool.steer(&endpoint, steering.state, steering.weight);
-    tracing::info!(target: "polygate::audit", action = "upstream", upstream = name, endpoint, state = ?steering.state, weight = steering.weight, client = %client, done, "steer upstream");
-    if !done {
+    if !pool.steer(&endpoint, steering.state, steering.weight) {
         return Err(Error::NotFound(format!("the upstream {name:?} has no endpoint {endpoint:?}")));
     }
     Ok(Json(Upstream::from(&*pool)))

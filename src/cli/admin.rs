@@ -56,6 +56,38 @@ pub(crate) fn locate(global: &Global) -> Result<AdminUrl, Failure> {
     })
 }
 
+/// The token to show: that of `--token-file`, else of the variables; none where none of them says anything.
+pub(crate) fn token(global: &Global) -> Result<Option<String>, Failure> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let file = match &global.token_file {
+        Some(file) => Some(file.clone()),
+        None => match variable("POLYGATE_TOKEN") {
+            Some(token) => return clean(&token.to_string_lossy(), "$POLYGATE_TOKEN").map(Some),
+            None => variable("POLYGATE_TOKEN_FILE").map(PathBuf::from),
+        },
+    };
+    let Some(file) = file else { return Ok(None) };
+    let shown = file.display();
+    let text = std::fs::read_to_string(&file).map_err(|error| {
+        let exit = match error.kind() {
+            std::io::ErrorKind::PermissionDenied => Exit::NoPermission,
+            _ => Exit::Usage,
+        };
+        Failure::new(exit, format!("cannot read the token file {shown}: {error}"))
+    })?;
+    clean(&text, &format!("the token file {shown}")).map(Some)
+}
+
+/// A token as it can be sent in a header.
+fn clean(text: &str, source: &str) -> Result<String, Failure> {
+    let token = text.trim();
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let why = format!("{source} holds no token: expected one line of visible ASCII characters");
+        return Err(Failure::new(Exit::Usage, why));
+    }
+    Ok(token.to_owned())
+}
+
 fn first_bind(config: &Config) -> Result<Endpoint, String> {
     config.admin.bind.first().cloned().ok_or_else(|| "switches the admin API off".into())
 }

@@ -26,10 +26,11 @@ const LARGEST_ANSWER: usize = 64 << 20;
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// An admin API that can be asked.
-#[derive(Debug)]
 pub(crate) struct Client {
     url: AdminUrl,
     deadline: Duration,
+    /// Shown with every request; never printed.
+    token: Option<String>,
 }
 
 /// What the admin API answered.
@@ -65,7 +66,12 @@ struct Problem {
 
 impl Client {
     pub(crate) fn new(url: AdminUrl) -> Self {
-        Client { url, deadline: DEADLINE }
+        Client { url, deadline: DEADLINE, token: None }
+    }
+
+    /// Shows a token with every request.
+    pub(crate) fn token(self, token: Option<String>) -> Self {
+        Client { token, ..self }
     }
 
     pub(crate) fn deadline(self, deadline: Duration) -> Self {
@@ -121,6 +127,9 @@ impl Client {
             .header(header::HOST, host)
             .header(header::ACCEPT, accept)
             .header(header::CONNECTION, "close");
+        if let Some(token) = &self.token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
         if body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }

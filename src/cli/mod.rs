@@ -66,6 +66,9 @@ struct Global {
     /// The admin API, http://HOST:PORT or unix:///PATH [env: POLYGATE_ADMIN]
     #[arg(long, global = true, help_heading = "Global options", value_name = "URL")]
     admin: Option<AdminUrl>,
+    /// File with the token for the admin API [env: POLYGATE_TOKEN_FILE; POLYGATE_TOKEN is the token itself]
+    #[arg(long, global = true, help_heading = "Global options", value_name = "FILE")]
+    token_file: Option<PathBuf>,
 }
 
 /// What can be done.
@@ -153,7 +156,7 @@ fn dispatch(global: &Global, command: Command, inherited: Inherited) -> Result<E
 }
 
 fn client(global: &Global) -> Result<Client, Failure> {
-    admin::locate(global).map(Client::new)
+    Ok(Client::new(admin::locate(global)?).token(admin::token(global)?))
 }
 
 /// The code after clap has printed something: help and version are no error. Whoever calls `healthcheck`

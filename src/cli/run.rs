@@ -89,7 +89,8 @@ fn announce(supervisor: &Supervisor) {
         }
     }
     for socket in supervisor.admin_sockets().borrow().iter() {
-        let _ = writeln!(text, "admin {}", socket.url);
+        let kind = if socket.metrics_only { "metrics" } else { "admin" };
+        let _ = writeln!(text, "{kind} {}", socket.url);
     }
     text.push_str("ready\n");
     if let Err(failure) = terminal::print(&text) {

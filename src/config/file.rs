@@ -6,6 +6,7 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
+use super::access::{Open, Role, TokenHash};
 use super::endpoint::Endpoint;
 use super::model::{Durability, LogFormat, Overload, UnixMode};
 use super::text::{FilePath, HostName, LogFilter, Network};
@@ -56,11 +57,34 @@ pub(super) struct File {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct AdminFile {
-    /// Where the admin API listens: loopback TCP or a Unix socket, one or a list, or "off". Default:
-    /// "tcp://127.0.0.1:9900".
+    /// Where the admin API listens: TCP or a Unix socket, one or a list, or "off". Off loopback it needs a
+    /// token. Default: "tcp://127.0.0.1:9900".
     pub(super) bind: Option<OneOrMany<AdminBind>>,
     /// Names besides `localhost` and IP literals that the `Host` header may carry. Default: none.
     pub(super) hosts: Option<List<HostName>>,
+    /// Where /metrics, /livez and /readyz alone are served, and never need a token: one endpoint, or a list.
+    /// Default: nowhere.
+    pub(super) metrics_bind: Option<OneOrMany<AdminBind>>,
+    /// What needs no token where there are tokens. Default: nothing.
+    pub(super) open: Option<List<Open>>,
+    /// File with a token of the role admin, relative to the folder of this file. Default: none.
+    pub(super) token_file: Option<FilePath>,
+    /// Tokens, each under its name. As soon as there is one, requests need one. Default: none.
+    pub(super) tokens: Option<Table<TokenFile>>,
+}
+
+/// `[admin.tokens.NAME]`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["role"]))]
+pub(super) struct TokenFile {
+    /// What it may do: read, operate (reload, pause, drain, kill) or admin (shut down); a higher role includes
+    /// the lower.
+    pub(super) role: Option<Role>,
+    /// SHA-256 of the token; this or `file`.
+    pub(super) sha256: Option<TokenHash>,
+    /// File with the token, relative to the folder of this file.
+    pub(super) file: Option<FilePath>,
 }
 
 /// `[log]`

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde_json::{Map, Value};
 
+use super::access::TokenHash;
 use super::endpoint::Endpoint;
 use super::file::AdminBind;
 use super::model::UnixMode;
@@ -43,6 +44,7 @@ pub(super) fn check(rules: &Rules, text: &str) -> Result<(), BadValue> {
         "log-filter" => parse::<LogFilter>(text),
         "path" => parse::<FilePath>(text),
         "unix-mode" => parse::<UnixMode>(text),
+        "sha256" => parse::<TokenHash>(text),
         _ => Ok(()),
     }
 }

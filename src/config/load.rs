@@ -101,7 +101,7 @@ fn read(
     sources.apply(&mut tree, &Pointer::root(), &mut report);
     let file = decode(&tree, &mut report);
     let state_dir = merge::state_dir(&file, origin, env);
-    let config = config(&tree, &file, catalog, state_dir, &mut report);
+    let config = config(&tree, &file, catalog, &sources, state_dir, &mut report);
     if report.has_errors() {
         return Err((Stop::Invalid, report.finish()));
     }
@@ -165,10 +165,11 @@ fn config(
     tree: &Node,
     file: &File,
     catalog: &dyn Catalog,
+    sources: &Sources<'_>,
     state_dir: PathBuf,
     report: &mut Report<'_>,
 ) -> Config {
-    let checked = Checker { tree, file, catalog, state_dir: &state_dir, report }.run();
+    let checked = Checker { tree, file, catalog, state_dir: &state_dir, sources, report }.run();
     Config {
         version: 1,
         admin: checked.admin,

@@ -8,6 +8,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking"))]
 
+mod access;
 pub mod catalog;
 mod check;
 pub mod diagnostic;
@@ -32,6 +33,7 @@ mod walk;
 #[cfg(test)]
 mod testing;
 
+pub use access::{Open, Role, Token, TokenHash};
 pub use catalog::{Catalog, Finding, Findings, HandlerType};
 pub use diagnostic::{Diagnostic, Severity, render};
 pub use endpoint::{Endpoint, Host, HostPort, Transport, Transports, UnixAddress};

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::access::{Open, Token};
 use super::endpoint::{Endpoint, Transports};
 use super::upstream::Upstream;
 use super::values::{Period, Size, Timeout};
@@ -51,7 +52,7 @@ impl Config {
         Config {
             version: 1,
             state_dir: PathBuf::new(),
-            admin: Admin { bind: Vec::new(), hosts: Vec::new() },
+            admin: Admin::default(),
             log: Log { level: "info".into(), format: LogFormat::Auto },
             runtime: Runtime { workers: 0 },
             reload: Reload::default(),
@@ -77,12 +78,18 @@ impl Config {
 }
 
 /// `[admin]`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Admin {
-    /// Where the API listens: `tcp://` on loopback or `unix://` with a path. Empty: `"off"`.
+    /// Where the API listens: `tcp://` or `unix://`; off this machine only with a token. Empty: `"off"`.
     pub bind: Vec<Endpoint>,
     /// Names besides `localhost` and IP literals that the `Host` header may carry.
     pub hosts: Vec<String>,
+    /// Where `/metrics`, `/livez` and `/readyz` alone are served.
+    pub metrics_bind: Vec<Endpoint>,
+    /// What needs no token.
+    pub open: Vec<Open>,
+    /// The tokens; where there is one, requests need one.
+    pub tokens: Vec<Token>,
 }
 
 /// `[log]`

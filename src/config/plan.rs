@@ -90,7 +90,7 @@ impl Config {
         self.accounts.database = running.accounts.database.clone();
         self.accounts.root = running.accounts.root.clone();
         let binds = self.listeners.iter_mut().flat_map(|listener| &mut listener.bind);
-        for endpoint in binds.chain(&mut self.admin.bind) {
+        for endpoint in binds.chain(&mut self.admin.bind).chain(&mut self.admin.metrics_bind) {
             if let Endpoint::Unix(UnixAddress::Path(path)) | Endpoint::Unixgram(UnixAddress::Path(path)) =
                 endpoint
                 && let Ok(relative) = path.strip_prefix(&wanted)

@@ -2,14 +2,16 @@
 //!
 //! What is rendered loads to the same configuration. Left out is therefore what would be refused (keys
 //! that do not fit a listener) or would change a meaning (`max_connections_per_ip` where loopback is
-//! spared because the key was not written). Handlers that nobody uses are not in effect and so not here.
+//! spared because the key was not written). Secrets are hidden, so that what had one must get it again: a
+//! token's `sha256` reads "hidden". Handlers that nobody uses are not in effect and so not here.
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
+use super::access::Token;
 use super::check::fit;
 use super::endpoint::Endpoint;
-use super::model::{Config, Listener};
+use super::model::{Admin, Config, Listener};
 
 impl Config {
     /// The effective configuration as TOML.
@@ -20,14 +22,10 @@ impl Config {
 
     /// The effective configuration as JSON of the same shape.
     pub fn to_json(&self) -> Value {
-        let bind = match self.admin.bind.is_empty() {
-            true => json!("off"),
-            false => json!(self.admin.bind),
-        };
         let mut root = json!({
             "version": self.version,
             "state_dir": self.state_dir.display().to_string(),
-            "admin": { "bind": bind, "hosts": self.admin.hosts },
+            "admin": self.admin.table(),
             "log": self.log,
             "runtime": self.runtime,
             "reload": self.reload,
@@ -53,9 +51,12 @@ impl Config {
         root
     }
 
-    /// The SHA-256 of the TOML: equal where the effective configurations are equal.
+    /// The SHA-256 of the TOML and of the tokens, which it does not show: equal where the effective
+    /// configurations are equal.
     pub fn hash(&self) -> [u8; 32] {
-        Sha256::digest(self.to_toml()).into()
+        let mut hash = Sha256::new_with_prefix(self.to_toml());
+        self.admin.tokens.iter().for_each(|token| hash.update(token.sha256.0));
+        hash.finalize().into()
     }
 
     /// `[handlers]`: what the listeners use, each once.
@@ -69,6 +70,36 @@ impl Config {
             handlers.insert(handler.name.clone(), entry);
         }
         handlers
+    }
+}
+
+impl Admin {
+    fn table(&self) -> Value {
+        let bind = |endpoints: &[Endpoint]| match endpoints.is_empty() {
+            true => json!("off"),
+            false => json!(endpoints),
+        };
+        let mut admin = json!({
+            "bind": bind(&self.bind),
+            "hosts": self.hosts,
+            "metrics_bind": bind(&self.metrics_bind),
+            "open": self.open,
+        });
+        let mut tokens = Map::new();
+        for token in &self.tokens {
+            let file = token.file.as_ref().map(|path| path.display().to_string());
+            if token.name == Token::OF_FILE {
+                admin["token_file"] = json!(file);
+            } else {
+                let sha256 = file.is_none().then_some("hidden");
+                tokens.insert(
+                    token.name.clone(),
+                    json!({ "role": token.role, "file": file, "sha256": sha256 }),
+                );
+            }
+        }
+        admin["tokens"] = Value::Object(tokens);
+        admin
     }
 }
 

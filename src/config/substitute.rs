@@ -84,7 +84,7 @@ impl Sources<'_> {
             return Err(BadValue::new("`${…}` cannot stand inside another one"));
         }
         if let Some(path) = inside.strip_prefix("file:") {
-            return self.file(path);
+            return self.read(Path::new(path));
         }
         let (name, rest) = match inside.find(':') {
             Some(at) => inside.split_at(at),
@@ -116,7 +116,8 @@ impl Sources<'_> {
             .help(format!("write `${{{name}:-default}}` or `${{{name}:?message}}`")))
     }
 
-    fn file(&self, path: &str) -> Result<String, BadValue> {
+    /// The text of a file without its last line break.
+    pub(super) fn read(&self, path: &Path) -> Result<String, BadValue> {
         let path = self.folder.join(path);
         let shown = path.display();
         let unreadable =

@@ -311,6 +311,13 @@ pub(super) const TABLE: &[Metric] = &[
     ),
     // The admin API.
     row(
+        "polygate_admin_auth_failures_total",
+        Counter,
+        &[],
+        "Requests to the admin API whose token was missing, wrong or of too small a role.",
+        |v, s| s.add(&[], v.snapshot.control.admin_auth_failures),
+    ),
+    row(
         "polygate_admin_requests_total",
         Counter,
         &[open("route"), open("method"), open("code")],

@@ -57,6 +57,8 @@ pub struct BindError {
 /// A bound and listening socket of the admin API.
 #[derive(Debug, Clone)]
 pub struct AdminSocket {
+    /// Whether it serves `metrics_bind` only.
+    pub metrics_only: bool,
     /// As configured.
     pub endpoint: Endpoint,
     /// As start-up prints it: `http://127.0.0.1:9900` or `unix:///PATH`.

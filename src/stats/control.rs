@@ -29,6 +29,7 @@ pub struct Control {
     draining: AtomicBool,
     log_events: [AtomicU64; LogLevel::COUNT],
     events_dropped: AtomicU64,
+    auth_failures: AtomicU64,
     admin: Mutex<AdminCounters>,
 }
 
@@ -111,6 +112,16 @@ impl Control {
     /// Log events that were dropped.
     pub fn events_dropped(&self) -> u64 {
         self.events_dropped.load(Relaxed)
+    }
+
+    /// Counts a request to the admin API whose token was missing, wrong or of too small a role.
+    pub fn admin_auth_failed(&self) {
+        self.auth_failures.fetch_add(1, Relaxed);
+    }
+
+    /// Such requests.
+    pub fn admin_auth_failures(&self) -> u64 {
+        self.auth_failures.load(Relaxed)
     }
 
     /// Reloads asked for by a trigger.

@@ -98,6 +98,8 @@ pub struct ControlSnapshot {
     pub log_events: Vec<(LogLevel, u64)>,
     /// Log events that were dropped because nobody read them.
     pub events_dropped: u64,
+    /// Admin requests whose token was missing, wrong or of too small a role.
+    pub admin_auth_failures: u64,
     /// Admin requests.
     pub admin_requests: Vec<(AdminRequest, u64)>,
     /// How long they took, by route and method, in seconds.
@@ -123,6 +125,7 @@ impl Snapshot {
                 draining: control.is_draining(),
                 log_events: LogLevel::ALL.iter().map(|l| (*l, control.log_events(*l))).collect(),
                 events_dropped: control.events_dropped(),
+                admin_auth_failures: control.admin_auth_failures(),
                 admin_requests: control.admin_requests(),
                 admin_durations: control.admin_durations(),
             },

@@ -13,7 +13,9 @@ const REFUSAL_RESERVE: u64 = crate::listener::GENTLE_REFUSALS as u64;
 
 /// How many connections `nofile` descriptors leave room for.
 pub fn room_for_connections(config: &Config, nofile: u64) -> usize {
-    let sockets = config.listeners.iter().map(|l| l.bind.len()).sum::<usize>() + config.admin.bind.len();
+    let sockets = config.listeners.iter().map(|l| l.bind.len()).sum::<usize>()
+        + config.admin.bind.len()
+        + config.admin.metrics_bind.len();
     let reserve = OWN + sockets as u64 + (ADMIN_RESERVE + REFUSAL_RESERVE).min(nofile / 4);
     usize::try_from(nofile.saturating_sub(reserve)).unwrap_or(usize::MAX).max(1)
 }

@@ -162,10 +162,15 @@ fn register(endpoint: &Endpoint, bound: Bound, shared: bool) -> std::io::Result<
 fn bind_admin(inner: &Inner, config: &Config) -> Result<Vec<AdminSocket>, ReloadError> {
     let current = inner.admin.borrow().clone();
     let mut sockets: Vec<AdminSocket> = Vec::new();
-    for endpoint in &config.admin.bind {
+    let api = config.admin.bind.iter().map(|endpoint| (false, endpoint));
+    let metrics = config.admin.metrics_bind.iter().map(|endpoint| (true, endpoint));
+    for (metrics_only, endpoint) in api.chain(metrics) {
         // A name may be several sockets; one endpoint written twice with a port of the kernel's choice is two.
         let taken = |s: &&AdminSocket| sockets.iter().any(|have| Arc::ptr_eq(&have.socket, &s.socket));
-        let kept: Vec<_> = current.iter().filter(|s| s.endpoint == *endpoint && !taken(s)).cloned().collect();
+        let kept: Vec<_> = (current.iter())
+            .filter(|s| s.endpoint == *endpoint && s.metrics_only == metrics_only && !taken(s))
+            .cloned()
+            .collect();
         if !kept.is_empty() {
             let chosen = matches!(endpoint, Endpoint::Tcp(at) if at.port == 0);
             sockets.extend(kept.into_iter().take(if chosen { 1 } else { usize::MAX }));
@@ -175,6 +180,7 @@ fn bind_admin(inner: &Inner, config: &Config) -> Result<Vec<AdminSocket>, Reload
             ReloadError::Bind { listener: "admin".into(), endpoint: error.endpoint, source: error.source }
         })?;
         sockets.extend(bound.into_iter().map(|bound| AdminSocket {
+            metrics_only,
             endpoint: endpoint.clone(),
             url: bound.address.replacen("tcp://", "http://", 1),
             socket: Arc::new(bound),

@@ -12,6 +12,7 @@ mod program;
 mod admission;
 mod clocks;
 mod config_fixtures;
+mod dashboards;
 mod datagrams;
 mod documents;
 mod example;

@@ -8,6 +8,7 @@ use std::path::Path;
 use axum::routing::{get, post};
 use tokio::sync::Notify;
 
+use super::super::Routers;
 use super::*;
 use crate::admin::body::TomlText;
 use crate::config::{Endpoint, SocketOptions, Timeout, UnixMode};
@@ -24,7 +25,7 @@ fn socket(endpoint: &str) -> AdminSocket {
     };
     let endpoint: Endpoint = endpoint.parse().unwrap();
     let bound = bind(&endpoint, &options, &Inherited::default(), false).unwrap().remove(0);
-    AdminSocket { endpoint, url: bound.address.clone(), socket: Arc::new(bound) }
+    AdminSocket { endpoint, url: bound.address.clone(), socket: Arc::new(bound), metrics_only: false }
 }
 
 fn address(socket: &AdminSocket) -> SocketAddr {
@@ -33,8 +34,9 @@ fn address(socket: &AdminSocket) -> SocketAddr {
 
 fn server(routes: Router) -> Server {
     Server {
-        routes,
+        routers: Routers { api: routes.clone(), metrics: routes },
         permits: Arc::new(Semaphore::new(2)),
+        metrics_permits: Arc::new(Semaphore::new(2)),
         deadlines: Deadlines { header: Duration::from_millis(150), stall: Duration::from_millis(150) },
         tasks: TaskTracker::new(),
         shutdown: CancellationToken::new(),

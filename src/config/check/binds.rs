@@ -10,11 +10,14 @@ use crate::config::text::BadValue;
 use crate::config::tree::{Node, Pointer};
 
 /// Who binds an endpoint.
+#[derive(Clone)]
 pub(crate) enum Owner {
     /// A listener.
     Listener(String),
     /// The admin API; by default if nothing was written.
     Admin { written: bool },
+    /// `admin.metrics_bind`.
+    Metrics,
 }
 
 /// An endpoint with its place.
@@ -45,6 +48,7 @@ pub(crate) fn duplicates(mut bounds: Vec<Bound>, tree: &Node, report: &mut Repor
         let who = match (&earlier.owner, line) {
             (Owner::Listener(name), Some(line)) => format!("listener `{name}` on line {line}"),
             (Owner::Admin { written: true }, Some(line)) => format!("`admin.bind` on line {line}"),
+            (Owner::Metrics, Some(line)) => format!("`admin.metrics_bind` on line {line}"),
             _ => "`admin.bind` by default".into(),
         };
         let error = match same {

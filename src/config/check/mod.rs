@@ -3,6 +3,7 @@
 //! Every check looks at what could be decoded and is silent about the rest, so that one finding
 //! neither hides another nor drags bogus ones behind it.
 
+mod admin;
 pub(super) mod binds;
 pub(super) mod fit;
 pub(super) mod handlers;
@@ -12,11 +13,12 @@ use std::path::Path;
 
 use super::catalog::Catalog;
 use super::diagnostic::Severity;
-use super::endpoint::{Endpoint, Host, UnixAddress};
-use super::file::{AdminBind, File, List, ListenerFile, OneOrMany};
+use super::endpoint::{Endpoint, Host};
+use super::file::{File, List, ListenerFile, OneOrMany};
 use super::merge;
 use super::model::{Admin, Listener};
 use super::report::Report;
+use super::substitute::Sources;
 use super::text::BadValue;
 use super::tree::{Node, Pointer};
 use super::upstream::Upstream;
@@ -35,6 +37,8 @@ pub(super) struct Checker<'a, 't> {
     pub(super) file: &'a File,
     pub(super) catalog: &'a dyn Catalog,
     pub(super) state_dir: &'a Path,
+    /// Where files are read.
+    pub(super) sources: &'a Sources<'a>,
     pub(super) report: &'a mut Report<'t>,
 }
 
@@ -83,50 +87,6 @@ impl Checker<'_, '_> {
         // Like a handler that nobody uses, an upstream that nobody uses is checked and then left alone.
         let upstreams = upstreams.sound.into_iter().filter(|one| in_use.contains(&one.name)).collect();
         Checked { admin, listeners, upstreams, unused_handlers: handlers.unused(self.tree, self.report) }
-    }
-
-    fn admin(&mut self, bounds: &mut Vec<Bound>) -> Admin {
-        let admin = self.file.admin.as_ref();
-        let at = Pointer::root().child("admin").child("bind");
-        let mut bind = Vec::new();
-        let default = OneOrMany::One(AdminBind::At(merge::default_admin()));
-        let written = admin.and_then(|admin| admin.bind.as_ref());
-        let binds = written.unwrap_or(&default);
-        for (index, element) in binds.elements() {
-            let at = index.map_or(at.clone(), |index| at.child(index));
-            match element {
-                Some(AdminBind::At(endpoint)) => match self.admin_endpoint(endpoint) {
-                    Ok(endpoint) => {
-                        let owner = Owner::Admin { written: written.is_some() };
-                        bounds.push(Bound { owner, endpoint: endpoint.clone(), at });
-                        bind.push(endpoint);
-                    }
-                    Err(error) => self.report.at_value(Severity::Error, self.tree, &at, error),
-                },
-                Some(AdminBind::Off) if index.is_some() => {
-                    let error = BadValue::new("`off` cannot stand in a list").help("write bind = \"off\"");
-                    self.report.at_value(Severity::Error, self.tree, &at, error);
-                }
-                Some(AdminBind::Off) | None => {}
-            }
-        }
-        let hosts = admin.and_then(|admin| admin.hosts.as_ref());
-        let hosts = hosts.iter().flat_map(|hosts| hosts.0.iter().flatten()).map(|h| h.0.clone()).collect();
-        Admin { bind, hosts }
-    }
-
-    /// Without tokens the admin API may be reached from this machine only.
-    fn admin_endpoint(&self, endpoint: &Endpoint) -> Result<Endpoint, BadValue> {
-        let help = "write a tcp:// endpoint on 127.0.0.0/8, [::1] or localhost, or unix://PATH";
-        match endpoint {
-            Endpoint::Tcp(at) if is_loopback(&at.host) => Ok(endpoint.clone()),
-            Endpoint::Tcp(_) => {
-                Err(BadValue::new(format!("the admin API cannot listen on {endpoint}: it is not loopback"))
-                    .help(help))
-            }
-            Endpoint::Unix(UnixAddress::Path(_)) => endpoint.clone().below(self.state_dir),
-            _ => Err(BadValue::new(format!("the admin API cannot listen on {endpoint}")).help(help)),
-        }
     }
 
     /// The endpoints of a listener with their places, and whether all that were written are among them.

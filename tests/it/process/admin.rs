@@ -203,8 +203,8 @@ fn a_connection_is_killed_once() {
     assert_eq!((&closed["conn"], &closed["reason"]), (&id.into(), &"admin".into()));
     let audit = gateway.logged("audit", |line| line["target"] == "polygate::audit");
     assert_eq!(
-        (&audit["action"], &audit["conn"], &audit["done"]),
-        (&"kill".into(), &id.into(), &true.into())
+        (&audit["action"], &audit["path"], &audit["who"], &audit["done"]),
+        (&"kill_connection".into(), &path.clone().into(), &"local".into(), &true.into())
     );
     assert!(audit["client"].as_str().unwrap().starts_with("127.0.0.1:"), "{audit}");
 }

@@ -107,7 +107,7 @@ fn a_reload_does_all_of_it_and_a_dry_run_nothing() {
     assert_eq!(gateway.json("/api/v1/info")["generation"], 2);
     eventually("each of them is in the audit log", || {
         let audit = gateway.log().into_iter().filter(|line| line["target"] == "polygate::audit");
-        audit.filter(|line| line["action"] == "reload").count() == 3
+        audit.filter(|line| line["action"] == "reload_config" && line["done"] == true).count() == 3
     });
 }
 

@@ -14,6 +14,7 @@ mod notify;
 mod scrape;
 mod signals;
 mod start;
+mod tokens;
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
