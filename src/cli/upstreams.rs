@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::client::Client;
 use super::exit::Failure;
-use super::table::{Align, Table};
+use super::table::{Align, Table, encode};
 use super::{Format, Output, terminal};
 
 /// What to show, or to steer.
@@ -69,11 +69,11 @@ pub(crate) fn run(client: &Client, options: &Options) -> Result<(), Failure> {
                 State::Drain => "drain",
                 State::Down => "down",
             });
-            let path = format!("/api/v1/upstreams/{}/{}", encoded(name), encoded(endpoint));
+            let path = format!("/api/v1/upstreams/{}/{}", encode(name), encode(endpoint));
             let body = json!({ "state": state, "weight": options.weight });
             client.send(Method::PATCH, &path, &body)?.successful()?
         }
-        (Some(name), _) => client.get(&format!("/api/v1/upstreams/{}", encoded(name)))?,
+        (Some(name), _) => client.get(&format!("/api/v1/upstreams/{}", encode(name)))?,
         (None, _) => client.get("/api/v1/upstreams")?,
     };
     if options.output.output == Format::Json {
@@ -84,14 +84,6 @@ pub(crate) fn run(client: &Client, options: &Options) -> Result<(), Failure> {
         None => answer.json::<List>()?.items,
     };
     terminal::print(&table(&upstreams).render(terminal::color_on_stdout()))
-}
-
-/// Whatever could be read as a part of a path, percent-encoded (RFC 3986, 2.1).
-fn encoded(text: &str) -> String {
-    let safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    text.bytes()
-        .map(|byte| if safe(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
-        .collect()
 }
 
 fn table(upstreams: &[Upstream]) -> Table {
@@ -138,7 +130,7 @@ mod tests {
 
     #[test]
     fn an_endpoint_is_a_part_of_a_path() {
-        assert_eq!(encoded("tcp://[::1]:80"), "tcp%3A%2F%2F%5B%3A%3A1%5D%3A80");
-        assert_eq!(encoded("unix://run/a b.sock"), "unix%3A%2F%2Frun%2Fa%20b.sock");
+        assert_eq!(encode("tcp://[::1]:80"), "tcp%3A%2F%2F%5B%3A%3A1%5D%3A80");
+        assert_eq!(encode("unix://run/a b.sock"), "unix%3A%2F%2Frun%2Fa%20b.sock");
     }
 }
