@@ -19,9 +19,9 @@ use super::text::{BadValue, text_value};
 pub enum Role {
     /// Look at everything, and check a configuration.
     Read,
-    /// Reload, pause, resume, drain, kill.
+    /// Reload, kill, steer upstreams.
     Operate,
-    /// End the gateway, and change accounts.
+    /// Change accounts.
     Admin,
 }
 

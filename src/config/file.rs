@@ -78,7 +78,7 @@ pub(super) struct AdminFile {
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("required" = ["role"]))]
 pub(super) struct TokenFile {
-    /// What it may do: read, operate (reload, pause, drain, kill) or admin (shut down); a higher role includes
+    /// What it may do: read, operate (reload, kill, steer upstreams) or admin (accounts); a higher role includes
     /// the lower.
     pub(super) role: Option<Role>,
     /// SHA-256 of the token; this or `file`.
