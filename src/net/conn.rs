@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tracing::Level;
@@ -14,7 +15,7 @@ use tracing::Level;
 use super::chunk::Chunk;
 use super::gate::Permit;
 use super::stream::Stream;
-use crate::stats::{CloseReason, ConnId, Counter, Counters, Meter, Peer, Phase};
+use crate::stats::{CloseReason, ConnId, Counter, Counters, EventKind, Meter, Peer, Phase};
 
 /// How long a closed conn waits for the peer to end, so that the last bytes sent arrive: a close with
 /// unread input would reset the connection and take them with it (RFC 1122, 4.2.2.13).
@@ -59,6 +60,11 @@ impl Conn {
             handler = meter.site().handler,
             "opened"
         );
+        meter.site().stats.events().publish(EventKind::Connection, || {
+            let mut data = facts(&meter);
+            data["state"] = "opened".into();
+            data
+        });
         Conn {
             stream,
             meter,
@@ -231,6 +237,18 @@ impl Conn {
     }
 }
 
+/// What every event about a conn says.
+fn facts(meter: &Meter) -> Value {
+    let site = meter.site();
+    json!({
+        "conn": meter.id().0,
+        "listener": &**site.ledger.listener(),
+        "transport": site.ledger.transport().as_str(),
+        "handler": site.handler,
+        "peer": meter.peer().to_string(),
+    })
+}
+
 /// Reads and forgets, until the peer ends or a bound is met.
 async fn linger(stream: &mut Stream, time: Duration, bytes: usize) {
     let drain = async {
@@ -279,6 +297,20 @@ impl Drop for Conn {
             None => CloseReason::Drain,
         };
         let reason = self.meter.settle(reason);
+        let events = self.meter.site().stats.events();
+        if reason == CloseReason::Panic {
+            events.publish(EventKind::Panic, || facts(&self.meter));
+        }
+        events.publish(EventKind::Connection, || {
+            let (meter, mut data) = (&self.meter, facts(&self.meter));
+            let age_ms = meter.site().stats.now_ms().saturating_sub(meter.started_ms());
+            data["state"] = "closed".into();
+            data["reason"] = reason.as_str().into();
+            data["received_bytes"] = meter.received().into();
+            data["sent_bytes"] = meter.sent().into();
+            data["duration_seconds"] = (age_ms as f64 / 1000.0).into();
+            data
+        });
         if tracing::enabled!(target: "polygate::conn", Level::INFO) {
             let (meter, site) = (&self.meter, self.meter.site());
             let age_ms = site.stats.now_ms().saturating_sub(meter.started_ms());

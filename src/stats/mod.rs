@@ -5,10 +5,13 @@
 //! the live ones. [`Stats`] holds the ledgers and what the control plane counts. [`Stats::snapshot`] is
 //! the only reader: metrics and admin API are two views of what it returns.
 
+#[macro_use]
+mod labels;
+
 mod control;
 mod counters;
+mod events;
 mod histogram;
-mod labels;
 mod ledger;
 mod meter;
 mod snapshot;
@@ -17,6 +20,7 @@ mod upstreams;
 
 pub use control::{AdminRequest, Control, LastReload};
 pub use counters::{Counter, CounterKind, Counters, Datagrams};
+pub use events::{Event, EventKind, EventKinds, Events, MAX_SUBSCRIBERS, REPLAY, Subscription};
 pub use histogram::{Histogram, LIFETIME_SECONDS, WORK_SECONDS};
 pub use labels::{
     AcceptError, CloseReason, ConnectFailure, DatagramDrop, LogLevel, RejectReason, Stage, Trigger,
@@ -42,6 +46,7 @@ pub struct Stats {
     ledgers: Mutex<Vec<Arc<Ledger>>>,
     upstreams: Mutex<Vec<Arc<UpstreamAccount>>>,
     control: Control,
+    events: Events,
 }
 
 impl Default for Stats {
@@ -60,6 +65,7 @@ impl Stats {
             ledgers: Mutex::default(),
             upstreams: Mutex::default(),
             control: Control::default(),
+            events: Events::default(),
         }
     }
 
@@ -81,6 +87,11 @@ impl Stats {
     /// What the control plane counts.
     pub fn control(&self) -> &Control {
         &self.control
+    }
+
+    /// The bus of events.
+    pub fn events(&self) -> &Events {
+        &self.events
     }
 
     /// A number for a new conn; never used twice.
