@@ -2,6 +2,7 @@
 
 pub mod echo;
 pub mod forward;
+pub mod ftp;
 pub mod http;
 pub mod json_ftp;
 pub mod upper;
