@@ -1,16 +1,26 @@
 //! The built-in handlers. A new one is a file here, its `mod` line and its line in [`builtin`].
 
+pub mod chargen;
+pub mod daytime;
+pub mod discard;
 pub mod echo;
 pub mod forward;
 pub mod ftp;
 pub mod http;
 pub mod json_ftp;
+pub mod reply;
+pub mod time;
 pub mod upper;
 
+pub use chargen::Chargen;
+pub use daytime::Daytime;
+pub use discard::Discard;
 pub use echo::Echo;
 pub use forward::Forward;
 pub use http::Http;
 pub use json_ftp::JsonFtp;
+pub use reply::Reply;
+pub use time::Time;
 pub use upper::Upper;
 
 use crate::config::{Finding, Size};
@@ -18,7 +28,17 @@ use crate::handler::Registry;
 
 /// The table of the handlers that come with polygate.
 pub fn builtin() -> Registry {
-    Registry::new().both::<Echo>().stream::<Forward>().stream::<Http>().stream::<JsonFtp>().both::<Upper>()
+    Registry::new()
+        .both::<Chargen>()
+        .both::<Daytime>()
+        .both::<Discard>()
+        .both::<Echo>()
+        .stream::<Forward>()
+        .stream::<Http>()
+        .stream::<JsonFtp>()
+        .both::<Reply>()
+        .both::<Time>()
+        .both::<Upper>()
 }
 
 /// The `chunk` of handlers that answer what one read gives.

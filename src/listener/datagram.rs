@@ -325,7 +325,8 @@ fn answer(
         return None;
     }
     let service = binding.rules.built.datagram.as_ref()?;
-    let mut packet = Packet::new(slot, incoming.len, &incoming.peer, binding.site.ledger.listener());
+    let mut packet = Packet::new(slot, incoming.len, &incoming.peer, binding.site.ledger.listener())
+        .received_at(&binding.site.address);
     // A handler's panic stays its own: this datagram is lost, the loop goes on.
     let answered = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| service.answer(&mut packet)));
     let len = packet.bytes().len();

@@ -20,12 +20,25 @@ pub struct Packet<'a> {
     len: usize,
     peer: &'a Peer,
     listener: &'a str,
+    local: &'a str,
 }
 
 impl<'a> Packet<'a> {
     /// The first `len` bytes of the buffer came from `peer`; the rest is room for a longer answer.
     pub fn new(buffer: &'a mut [u8], len: usize, peer: &'a Peer, listener: &'a str) -> Self {
-        Packet { len: len.min(buffer.len()), buffer, peer, listener }
+        Packet { len: len.min(buffer.len()), buffer, peer, listener, local: "" }
+    }
+
+    /// The same with the address of the endpoint that received it.
+    #[must_use]
+    pub fn received_at(mut self, local: &'a str) -> Self {
+        self.local = local;
+        self
+    }
+
+    /// The address of the endpoint that received it, as it is bound; empty where it was not said.
+    pub fn local(&self) -> &str {
+        self.local
     }
 
     /// The sender.

@@ -32,6 +32,7 @@ mod reload_sockets;
 mod shutdown;
 mod storage;
 mod storage_crash;
+mod small_handlers;
 mod streams;
 mod tidy;
 mod unix_sockets;
