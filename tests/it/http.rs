@@ -1,9 +1,11 @@
 //! The `http` handler as its clients see it: the answer, its clocks, its drain, HTTP/2, and what is counted.
 
+use std::time::Duration;
+
 use polygate::stats::CloseReason;
 
 use crate::client::Stream;
-use crate::harness::{Gate, eventually};
+use crate::harness::{Gate, during, eventually};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -64,27 +66,24 @@ fn clocks_close_who_is_silent_who_drips_and_who_idles() {
     // Silent: closed without a word.
     assert_eq!(ask(&gate.address("web"), ""), "");
     eventually("counted", || gate.closed("web", CloseReason::FirstByte) == 1);
-    // Half a head, dripped: the clock is hard, and the client is told.
+    // Half a head and no more: the client is told.
+    let answer = ask(&gate.address("web"), "GET / HT");
+    assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{answer}");
+    // Half a head, dripped: the clock is hard.
     let mut stream = gate.connect("web");
-    stream.say("GET / HT");
-    let answer = loop {
-        if std::io::Write::write_all(&mut stream, b"x").is_err() {
-            break String::new();
-        }
-        if gate.closed("web", CloseReason::Request) == 1 || gate.active("web") == 0 {
-            break String::from_utf8(stream.rest()).unwrap();
-        }
-    };
-    assert!(
-        answer.is_empty() || answer.starts_with("HTTP/1.1 408 ") || answer.starts_with("HTTP/1.1 414 "),
-        "{answer}"
-    );
+    stream.say("GET / HTTP/1.1\r\nX: ");
+    during(Duration::from_millis(700), || {
+        let _ = std::io::Write::write_all(&mut stream, b"x");
+    });
+    stream.finish();
+    let answer = String::from_utf8(stream.rest()).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{answer}");
     let answer = ask(&gate.address("web"), "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc");
     assert!(
         answer.starts_with("HTTP/1.1 408 Request Timeout\r\n") && answer.contains("Connection: close"),
         "{answer}"
     );
-    eventually("counted", || gate.closed("web", CloseReason::Request) >= 1);
+    eventually("counted", || gate.closed("web", CloseReason::Request) == 3);
     // Idle between requests.
     let answer = ask(&gate.address("web"), GET);
     assert!(answer.ends_with("Hello, World\n"));
@@ -109,6 +108,48 @@ fn a_drain_answers_what_comes_and_says_that_it_was_the_last() {
     let answer = String::from_utf8(busy.rest()).unwrap();
     assert!(answer.contains("Connection: close\r\n") && answer.ends_with("Hello, World\n"), "{answer}");
     assert_eq!(idle.rest(), b"");
+}
+
+#[test]
+fn a_drain_answers_all_that_was_pipelined_and_the_last_says_that_it_is() {
+    let gate = Gate::start(&web("[handlers.web]\ntype = 'http'\ndelay = '200ms'"));
+    let mut stream = gate.connect("web");
+    stream.say(GET);
+    assert!(stream.recv().contains("200 OK"));
+    stream.say(GET.repeat(5));
+    eventually("they have come", || gate.stats().conns()[0].received_bytes == 6 * GET.len() as u64);
+    assert_eq!(gate.shutdown().killed, 0);
+    let all = String::from_utf8(stream.rest()).unwrap();
+    assert_eq!(all.matches("HTTP/1.1 200 OK\r\n").count(), 5, "{all}");
+    let last = all.rfind("HTTP/1.1 200 OK").unwrap();
+    assert_eq!(all.find("Connection: close").map(|at| at > last), Some(true), "{all}");
+}
+
+#[test]
+fn a_request_that_its_client_cuts_off_is_told_so() {
+    let gate = Gate::start(&web("[handlers.web]\ntype = 'http'"));
+    let mut stream = gate.connect("web");
+    stream.say("GET / HTTP/1.1\r\nHos");
+    stream.finish();
+    let answer = String::from_utf8(stream.rest()).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.ends_with("within the request\n"), "{answer}");
+}
+
+#[test]
+fn a_refusal_arrives_although_the_client_sends_on() {
+    let gate = Gate::start(&web("[handlers.web]\ntype = 'http'"));
+    for address in gate.addresses("web") {
+        let mut stream = Stream::to(&address);
+        stream.say("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9000000\r\n\r\n");
+        // All of it, before it looks at the answer.
+        for _ in 0..90 {
+            stream.say(vec![b'x'; 100_000]);
+        }
+        stream.finish();
+        let answer = String::from_utf8(stream.rest()).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    }
+    eventually("counted", || gate.closed("web", CloseReason::TooLarge) == 2);
 }
 
 #[test]

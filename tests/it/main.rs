@@ -18,6 +18,7 @@ mod documents;
 mod example;
 mod forward;
 mod http;
+mod http2;
 mod http_rules;
 mod inherited;
 mod json_ftp;

@@ -1,7 +1,8 @@
 //! The other side of the benches and the long runs, one program with a word for each part:
 //!
 //! - `tokio-tcp`, `tokio-tcp-current`, `tokio-udp`: bare echoes to compare with
-//! - `tcp`, `udp`: closed loops that keep a fixed number of requests under way and count them
+//! - `hyper`: a bare HTTP server to compare with
+//! - `tcp`, `udp`, `http`: closed loops that keep a fixed number of requests under way and count them
 //! - `idle`: many connections that do nothing, and what each costs the process that holds them
 //! - `soak`: clients of every transport that notice a lost byte, a reset or a lost datagram
 //! - `churn`, `crowd`: connections that are reset at once, and more of them than there is room for
@@ -11,6 +12,7 @@
 mod args;
 mod churn;
 mod echoes;
+mod http;
 mod idle;
 mod process;
 mod soak;
@@ -38,12 +40,17 @@ fn run(word: &str, args: &Args) -> Result<(), Failure> {
         "tokio-tcp" => echoes::tcp_multi_thread(args),
         "tokio-tcp-current" => echoes::tcp_current_thread(args),
         "tokio-udp" => echoes::udp(args),
+        "hyper" => http::hyper(args),
         "tcp" => tcp::run(args),
         "udp" => udp::run(args),
+        "http" => http::run(args),
         "idle" => idle::run(args),
         "soak" => soak::run(args),
         "churn" => churn::churn(args),
         "crowd" => churn::crowd(args),
-        _ => Err("one of tokio-tcp, tokio-tcp-current, tokio-udp, tcp, udp, idle, soak, churn, crowd".into()),
+        _ => Err(
+            "one of tokio-tcp, tokio-tcp-current, tokio-udp, hyper, tcp, udp, http, idle, soak, churn, crowd"
+                .into(),
+        ),
     }
 }

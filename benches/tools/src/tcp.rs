@@ -1,5 +1,5 @@
 //! The closed loop over TCP: each connection has one request under way, and the next one leaves when the
-//! answer has come back whole and unchanged. One thread, one epoll.
+//! answer has come back whole and right. One thread, one epoll.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,6 +10,15 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use crate::args::{Args, Failure};
 use crate::process::Window;
 
+/// One connection, which asks and looks at the answers.
+pub trait Client {
+    /// Sends the next request.
+    fn send(&mut self, id: usize) -> Result<(), Failure>;
+    /// Takes what came; true if it completes the answer.
+    fn receive(&mut self, buffer: &mut [u8]) -> Result<bool, Failure>;
+}
+
+/// Asks an echo.
 struct Connection {
     stream: TcpStream,
     request: Vec<u8>,
@@ -17,7 +26,7 @@ struct Connection {
     number: u64,
 }
 
-impl Connection {
+impl Client for Connection {
     /// Every request differs from every other, so that an answer to the wrong one is noticed.
     fn send(&mut self, id: usize) -> Result<(), Failure> {
         self.number += 1;
@@ -32,25 +41,34 @@ impl Connection {
         }
     }
 
-    /// Takes what came; true if it completes the answer.
     fn receive(&mut self, buffer: &mut [u8]) -> Result<bool, Failure> {
-        let n = match self.stream.read(buffer) {
-            Ok(0) => return Err("the server closed a connection".into()),
-            Ok(n) => n,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-            Err(error) => return Err(error.into()),
-        };
+        let n = read(&mut self.stream, buffer)?;
         if self.request.get(self.answered..self.answered + n) != Some(&buffer[..n]) {
             return Err("an answer is not what was sent".into());
         }
         self.answered += n;
-        Ok(self.answered == self.request.len())
+        Ok(n > 0 && self.answered == self.request.len())
+    }
+}
+
+/// What has come; 0 is nothing.
+pub fn read(stream: &mut TcpStream, buffer: &mut [u8]) -> Result<usize, Failure> {
+    match stream.read(buffer) {
+        Ok(0) => Err("the server closed a connection".into()),
+        Ok(n) => Ok(n),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
+        Err(error) => Err(error.into()),
     }
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
+    let size = args.or("size", 64)?;
+    closed_loop(args, |stream| Connection { stream, request: vec![0; size], answered: 0, number: 0 })
+}
+
+pub fn closed_loop<C: Client>(args: &Args, client: impl Fn(TcpStream) -> C) -> Result<(), Failure> {
     let to: SocketAddr = args.get("to")?;
-    let (count, size): (usize, usize) = (args.or("connections", 64)?, args.or("size", 64)?);
+    let count: usize = args.or("connections", 64)?;
     let epoll = epoll::create(CreateFlags::CLOEXEC)?;
     let mut connections = Vec::with_capacity(count);
     for id in 0..count {
@@ -58,7 +76,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
         epoll::add(&epoll, &stream, EventData::new_u64(id as u64), EventFlags::IN)?;
-        connections.push(Connection { stream, request: vec![0; size], answered: 0, number: 0 });
+        connections.push(client(stream));
     }
     for (id, connection) in connections.iter_mut().enumerate() {
         connection.send(id)?;

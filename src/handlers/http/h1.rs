@@ -77,6 +77,8 @@ pub(super) struct Talk<'a> {
     answers: u64,
     /// When the requests came that they answer.
     came: Instant,
+    /// Whether the peer is known to speak HTTP/1.1.
+    is_known: bool,
     /// Whether the conn's signals wake this task.
     is_armed: bool,
     /// Whether the request clock runs.
@@ -93,6 +95,7 @@ impl<'a> Talk<'a> {
             out: Vec::new(),
             answers: 0,
             came: Instant::now(),
+            is_known: false,
             is_armed: false,
             is_begun: false,
         }
@@ -315,6 +318,9 @@ impl<'a> Talk<'a> {
         let now = Instant::now();
         if self.answers > 0 {
             let meter = self.conn.meter();
+            if !std::mem::replace(&mut self.is_known, true) {
+                meter.set_protocol("http/1.1");
+            }
             meter.add_requests(self.answers);
             meter.site().ledger.observe_units(self.answers, now - self.came);
             self.answers = 0;
