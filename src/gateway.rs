@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::handler::Registry;
 use crate::listener::clocks;
 use crate::net::Inherited;
@@ -181,11 +181,7 @@ fn control_thread(
 
 async fn begin(builder: Builder) -> Result<(tokio::runtime::Runtime, Supervisor), ReloadError> {
     let Builder { source, handlers, inherited } = builder;
-    let loaded = match &source {
-        Source::File(path) => config::load_file(path, &handlers),
-        Source::Text(text) => config::load_text(text, &config::Origin::here(), &handlers),
-    };
-    let loaded = loaded.map_err(ReloadError::Load)?;
+    let loaded = source.load(&handlers)?;
     let data = data_runtime(&loaded.config).map_err(|error| internal(&error))?;
     let supervisor = Supervisor::new(source, handlers, inherited, data.handle().clone());
     match supervisor.start(loaded).await {

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::Request;
@@ -22,8 +22,8 @@ use tower::ServiceExt as _;
 use super::Routers;
 use super::extract::{Client, Scheme};
 use super::timed::Timed;
-use crate::net::{AdminSocket, Bound, Socket, Stream};
-use crate::stats::Peer;
+use crate::net::{AdminSocket, Backoff, Bound, Socket, Stream, classify};
+use crate::stats::{AcceptError, Peer};
 use crate::supervisor::Supervisor;
 
 /// Connections at once, over all sockets of the API. The next waits in the kernel's backlog.
@@ -49,12 +49,6 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// Memory for what a connection has sent and was not read yet; heads of requests must fit.
 const BUFFER_BYTES: usize = 64 * 1024;
-
-/// After an error of accept that waiting may cure (no file descriptors): 10 ms, doubled up to this.
-const MAX_BACKOFF: Duration = Duration::from_millis(500);
-
-/// Between two lines in the log about errors of accept.
-const LOG_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Serves the admin API on the supervisor's admin sockets, following each change of them, until
 /// `shutdown` is cancelled. What is being answered then is finished, within five seconds.
@@ -148,7 +142,7 @@ impl Server {
             };
             match accepted {
                 Ok((permit, stream, peer)) => {
-                    backoff = Backoff { logged: backoff.logged, ..Backoff::default() };
+                    backoff.reset();
                     let (server, routes, stop) = (self.clone(), routes.clone(), stop.clone());
                     self.tasks.spawn(async move {
                         server.conn(routes, stream, peer, stop).await;
@@ -156,10 +150,13 @@ impl Server {
                     });
                 }
                 // The peer has gone before we came: nothing to wait for.
-                Err(error) if is_of_one_peer(&error) => {}
+                Err(error) if classify(&error) == AcceptError::Econnaborted => {}
                 Err(error) => {
+                    if backoff.may_log() {
+                        tracing::warn!(%error, "the admin API cannot accept connections");
+                    }
                     tokio::select! {
-                        () = tokio::time::sleep(backoff.next(&error)) => {}
+                        () = tokio::time::sleep(backoff.next_pause()) => {}
                         () = stop.cancelled() => return Ok(()),
                     }
                 }
@@ -245,36 +242,6 @@ impl Listening {
                 Ok((Stream::Unix(stream), peer))
             }
         }
-    }
-}
-
-/// Whether an error of accept is about the connection, not about us.
-fn is_of_one_peer(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
-}
-
-/// How long to wait after an error of accept.
-struct Backoff {
-    delay: Duration,
-    logged: Option<Instant>,
-}
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Backoff { delay: Duration::from_millis(10), logged: None }
-    }
-}
-
-impl Backoff {
-    fn next(&mut self, error: &io::Error) -> Duration {
-        if self.logged.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
-            self.logged = Some(Instant::now());
-            tracing::warn!(%error, "the admin API cannot accept connections");
-        }
-        let delay = self.delay;
-        self.delay = (delay * 2).min(MAX_BACKOFF);
-        delay
     }
 }
 

@@ -40,6 +40,10 @@ pub enum Charset {
     Utf8,
 }
 
+/// What one read takes at most where the answer may be three times as long (`ΐ` has 2 bytes, `Ϊ́` 6), with the
+/// three bytes that may be left of the read before: so no more than 64 KiB wait for a slow peer.
+const MOST_UNICODE: usize = 64 * 1024 / 3 - 3;
+
 /// The `upper` handler.
 #[derive(Debug)]
 pub struct Upper {
@@ -71,7 +75,11 @@ impl Handler for Upper {
 impl StreamHandler for Upper {
     async fn serve(&self, conn: &mut Conn) -> io::Result<()> {
         let mut tail = Vec::new();
-        while let Some(mut chunk) = conn.read_chunk(self.chunk).await? {
+        let most = match self.charset {
+            Charset::Ascii => self.chunk,
+            Charset::Utf8 => self.chunk.min(MOST_UNICODE),
+        };
+        while let Some(mut chunk) = conn.read_chunk(most).await? {
             match self.charset {
                 Charset::Ascii => {
                     chunk.make_ascii_uppercase();

@@ -17,7 +17,7 @@ use super::rate::SourceRates;
 use super::{Binding, Listening};
 use crate::config;
 use crate::net::udp::{self, BATCH, Batch, SLOT, Source};
-use crate::net::{Answer, Packet};
+use crate::net::{Answer, Packet, classify};
 use crate::stats::{DatagramDrop, Peer};
 
 /// The pause after an error of receive, so that one that stays does not spin.
@@ -89,11 +89,7 @@ impl<'a> UdpLoop<'a> {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     drop(self.socket.readable().await.map(|mut guard| guard.retain_ready()));
                 }
-                Err(error) => {
-                    let listener = binding.site.ledger.listener();
-                    tracing::debug!(target: "polygate::listener", %listener, %error, "cannot receive");
-                    tokio::time::sleep(PAUSE).await;
-                }
+                Err(error) => pause_after(&error, binding).await,
             }
         }
     }
@@ -222,7 +218,7 @@ impl UnixgramLoop<'_> {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     drop(self.socket.readable().await.map(|mut guard| guard.retain_ready()));
                 }
-                Err(_) => tokio::time::sleep(PAUSE).await,
+                Err(error) => pause_after(&error, binding).await,
             }
         }
     }
@@ -274,6 +270,14 @@ impl UnixgramLoop<'_> {
         }
         Ok(())
     }
+}
+
+/// Counts an error of receive, and pauses.
+async fn pause_after(error: &io::Error, binding: &Binding) {
+    let ledger = &binding.site.ledger;
+    ledger.accept_error(classify(error));
+    tracing::debug!(target: "polygate::listener", listener = %ledger.listener(), %error, "cannot receive");
+    tokio::time::sleep(PAUSE).await;
 }
 
 /// A path, or `@` and an abstract name.

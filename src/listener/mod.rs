@@ -25,7 +25,7 @@ use ipnet::IpNet;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
-use crate::config::{self, Datagrams, Overload, SocketOptions, Transport};
+use crate::config::{self, Datagrams, Overload, SocketOptions, Timeout, Transport};
 use crate::handler::Built;
 use crate::net::{self, Bound, Gate, Socket, UnixNode};
 use crate::stats::{Peer, Site};
@@ -143,14 +143,18 @@ impl Ready {
         }))
     }
 
-    /// Listens at last, where that waited for the old socket to leave, and lets nobody else bind the port.
+    /// Makes a socket that was bound beside an old one the only one.
     pub fn stand_alone(&self, options: &SocketOptions) {
-        if self.0.transport().is_stream()
-            && let Err(error) = net::relisten(&self.0, options)
-        {
+        let mut node = match &self.0 {
+            Listening::Unix(_, node) | Listening::Unixgram(_, node) => {
+                Some(node.lock().unwrap_or_else(PoisonError::into_inner))
+            }
+            Listening::Tcp(_) | Listening::Udp(_) => None,
+        };
+        let node = node.as_deref_mut().and_then(Option::as_mut);
+        if let Err(error) = net::settle(self.0.transport(), &self.0, node, options) {
             tracing::error!(target: "polygate::listener", %error, "cannot listen");
         }
-        net::set_reuse_port(&self.0, false);
     }
 
     /// Starts the loop on the runtime that the caller has entered.
@@ -175,7 +179,7 @@ pub struct Running {
     binding: watch::Sender<Arc<Binding>>,
 }
 
-/// Tells whether a loop still runs, without keeping it.
+/// A look at a loop from outside, without keeping it.
 #[derive(Debug, Clone)]
 pub struct LoopWatch(Weak<Listening>);
 
@@ -183,6 +187,13 @@ impl LoopWatch {
     /// Whether it does.
     pub fn is_up(&self) -> bool {
         self.0.strong_count() > 0
+    }
+
+    /// Lets a second socket of ours bind an overlapping address for the moment, or forbids it again.
+    pub fn share_port(&self, share: bool) {
+        if let Some(socket) = self.0.upgrade() {
+            net::set_reuse_port(&*socket, share);
+        }
     }
 }
 
@@ -201,9 +212,9 @@ impl Running {
     ///
     /// # Errors
     /// The system's.
-    pub fn tune(&self, options: &SocketOptions) -> io::Result<()> {
+    pub fn tune(&self, options: &SocketOptions, stall: Timeout) -> io::Result<()> {
         let Some(socket) = self.socket.upgrade() else { return Ok(()) };
-        net::tune(socket.transport(), &*socket, options)?;
+        net::tune(socket.transport(), &*socket, options, stall)?;
         match &*socket {
             Listening::Tcp(_) | Listening::Unix(..) => net::relisten(&*socket, options)?,
             Listening::Udp(_) | Listening::Unixgram(..) => {}
@@ -214,13 +225,6 @@ impl Running {
                 node.as_ref().map_or(Ok(()), |node| node.set_mode(options.unix_mode.0))
             }
             Listening::Tcp(_) | Listening::Udp(_) => Ok(()),
-        }
-    }
-
-    /// Lets a second socket of ours bind an overlapping address for the moment, or forbids it again.
-    pub fn share_port(&self, share: bool) {
-        if let Some(socket) = self.socket.upgrade() {
-            net::set_reuse_port(&*socket, share);
         }
     }
 }

@@ -7,7 +7,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::{Duration, Instant};
 
 use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with};
 use tokio::io::Interest;
@@ -16,14 +15,8 @@ use tokio::sync::watch;
 
 use super::{Binding, Listening, Rules};
 use crate::config::{Overload, Transport};
-use crate::net::{Conn, PeerKey, Permit, Stream};
+use crate::net::{Backoff, Conn, PeerKey, Permit, Stream, classify};
 use crate::stats::{AcceptError, Meter, Peer, Phase, RejectReason};
-
-/// The first and the longest pause after an error of accept that will not go away at once.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
-
-/// How often such an error is logged at most.
-const LOG_EVERY: Duration = Duration::from_secs(5);
 
 /// Refused connections that are closed in order at once; more are just closed.
 pub const GENTLE_REFUSALS: usize = 64;
@@ -39,7 +32,7 @@ static REFUSALS: AtomicUsize = AtomicUsize::new(0);
 
 /// Accepts until the binding is let go or the listener stops.
 pub(super) async fn run(listening: Arc<Listening>, mut binding: watch::Receiver<Arc<Binding>>) {
-    let mut backoff = Backoff::new();
+    let mut backoff = Backoff::default();
     loop {
         let current = binding.borrow_and_update().clone();
         tokio::select! {
@@ -77,7 +70,7 @@ async fn accept_all(listening: &Listening, binding: &Binding, backoff: &mut Back
             Ok(None) => {}
             Err(error) => {
                 drop(permit);
-                backoff.after(&error, binding).await;
+                pause_after(&error, backoff, binding).await;
             }
         }
         // A queue that never empties must not keep the worker.
@@ -240,55 +233,16 @@ impl Drop for Refusal {
     }
 }
 
-/// Pauses after errors of accept, ever longer ones while they last.
-struct Backoff {
-    pause: Duration,
-    logged_at: Option<Instant>,
-}
-
-impl Backoff {
-    fn new() -> Self {
-        Backoff { pause: BACKOFF.0, logged_at: None }
+/// Counts an error of accept, and pauses unless it concerns that one connection only.
+async fn pause_after(error: &io::Error, backoff: &mut Backoff, binding: &Binding) {
+    let kind = classify(error);
+    binding.site.ledger.accept_error(kind);
+    if kind == AcceptError::Econnaborted {
+        return;
     }
-
-    fn reset(&mut self) {
-        self.pause = BACKOFF.0;
+    if backoff.may_log() {
+        let listener = binding.site.ledger.listener();
+        tracing::warn!(target: "polygate::listener", %listener, %error, "cannot accept, trying again");
     }
-
-    async fn after(&mut self, error: &io::Error, binding: &Binding) {
-        let kind = classify(error);
-        binding.site.ledger.accept_error(kind);
-        if kind == AcceptError::Econnaborted {
-            return;
-        }
-        if self.logged_at.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
-            self.logged_at = Some(Instant::now());
-            let listener = binding.site.ledger.listener();
-            tracing::warn!(target: "polygate::listener", %listener, %error, "cannot accept, trying again");
-        }
-        tokio::time::sleep(self.pause).await;
-        self.pause = (self.pause * 2).min(BACKOFF.1);
-    }
-}
-
-/// `accept(2)` also passes on errors of the new connection's network, which concern that one only.
-fn classify(error: &io::Error) -> AcceptError {
-    use rustix::io::Errno;
-    match error.raw_os_error().map(Errno::from_raw_os_error) {
-        Some(Errno::MFILE) => AcceptError::Emfile,
-        Some(Errno::NFILE) => AcceptError::Enfile,
-        Some(Errno::NOBUFS | Errno::NOMEM) => AcceptError::Enobufs,
-        Some(
-            Errno::CONNABORTED
-            | Errno::NETDOWN
-            | Errno::PROTO
-            | Errno::NOPROTOOPT
-            | Errno::HOSTDOWN
-            | Errno::NONET
-            | Errno::HOSTUNREACH
-            | Errno::OPNOTSUPP
-            | Errno::NETUNREACH,
-        ) => AcceptError::Econnaborted,
-        _ => AcceptError::Other,
-    }
+    tokio::time::sleep(backoff.next_pause()).await;
 }

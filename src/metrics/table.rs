@@ -171,9 +171,9 @@ pub(super) const TABLE: &[Metric] = &[
         "polygate_accept_errors_total",
         Counter,
         &[LISTENER, TRANSPORT, closed!("error", AcceptError)],
-        "Errors of accept(2).",
+        "Errors of accepting connections and of receiving datagrams.",
         |v, s| {
-            v.streams().for_each(|l| l.accept_errors.iter().for_each(|(e, n)| s.of(l, &[e.as_str()], *n)));
+            v.ledgers().for_each(|l| l.accept_errors.iter().for_each(|(e, n)| s.of(l, &[e.as_str()], *n)));
         },
     ),
     row("polygate_connections_active", Gauge, L, "Open connections.", |v, s| {

@@ -60,6 +60,11 @@ impl View {
         self.snapshot.upstreams.iter().for_each(f);
     }
 
+    /// All ledgers.
+    pub(super) fn ledgers(&self) -> impl Iterator<Item = &LedgerSnapshot> {
+        self.snapshot.ledgers.iter()
+    }
+
     /// The ledgers of stream transports.
     pub(super) fn streams(&self) -> impl Iterator<Item = &LedgerSnapshot> {
         self.snapshot.ledgers.iter().filter(|ledger| ledger.transport.is_stream())

@@ -12,7 +12,7 @@ use socket2::{Domain, Protocol, SockAddr, SockRef, TcpKeepalive, Type};
 use super::inherited::Inherited;
 use super::udp;
 use super::unix::{UnixNode, bind_path};
-use crate::config::{Endpoint, Host, HostPort, SocketOptions, Transport, UnixAddress};
+use crate::config::{Endpoint, Host, HostPort, SocketOptions, Timeout, Transport, UnixAddress};
 
 /// Time between keepalive probes, and how many may go unanswered.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -67,6 +67,21 @@ pub struct AdminSocket {
     pub socket: Arc<Bound>,
 }
 
+impl Bound {
+    /// [`settle`]s it, if it was bound beside an old one.
+    ///
+    /// # Errors
+    /// The system's, of listening.
+    pub fn settle(&mut self, options: &SocketOptions) -> io::Result<()> {
+        match &mut self.socket {
+            Socket::Tcp(socket) => settle(Transport::Tcp, socket, None, options),
+            Socket::Udp(socket) => settle(Transport::Udp, socket, None, options),
+            Socket::Unix(socket, node) => settle(Transport::Unix, socket, node.as_mut(), options),
+            Socket::Unixgram(socket, node) => settle(Transport::Unixgram, socket, node.as_mut(), options),
+        }
+    }
+}
+
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
@@ -97,14 +112,17 @@ pub fn resolve(at: &HostPort) -> io::Result<Vec<SocketAddr>> {
 }
 
 /// Binds an endpoint: one socket, or one for each address of a name, or each inherited socket of the name.
-/// With `share` a port may be taken beside an old socket of ours that allows it (SO_REUSEPORT); a TCP socket
-/// bound so does not listen yet, and so takes no connection from the old one.
+/// With `share` an address is taken beside an old socket of ours that leaves: a port that the old one allows it
+/// for (SO_REUSEPORT), or a Unix node, which is moved aside until it is known whether the new one stays
+/// ([`settle`]). A stream socket bound so does not listen yet, and so takes no connection from the old one.
+/// `stall` is the longest that a peer may take nothing.
 ///
 /// # Errors
 /// The first that could not be bound; those bound before it are closed.
 pub fn bind(
     endpoint: &Endpoint,
     options: &SocketOptions,
+    stall: Timeout,
     inherited: &Inherited,
     share: bool,
 ) -> Result<Vec<Bound>, BindError> {
@@ -113,19 +131,25 @@ pub fn bind(
         Endpoint::Tcp(at) | Endpoint::Udp(at) => {
             let transport = endpoint.transport();
             let named = matches!(at.host, Host::Name(_));
-            let bind = |at| inet(transport, at, options, share).map_err(|e| with_address(e, at, named));
+            let bind =
+                |at| inet(transport, at, (options, stall), share).map_err(|e| with_address(e, at, named));
             resolve(at).and_then(|all| all.into_iter().map(bind).collect())
         }
-        Endpoint::Unix(at) => one(unix_stream(at, options)),
-        Endpoint::Unixgram(at) => one(unix_datagram(at, options)),
+        Endpoint::Unix(at) => one(unix_stream(at, options, share)),
+        Endpoint::Unixgram(at) => one(unix_datagram(at, options, share)),
         Endpoint::Inherited(transport, name) => inherited
             .copies(*transport, name)
-            .and_then(|all| all.into_iter().map(|fd| adopt(*transport, fd, options)).collect()),
+            .and_then(|all| all.into_iter().map(|fd| adopt(*transport, fd, (options, stall))).collect()),
     };
     all.map_err(|source| BindError { endpoint: endpoint.to_string(), source })
 }
 
-fn inet(transport: Transport, at: SocketAddr, options: &SocketOptions, share: bool) -> io::Result<Bound> {
+fn inet(
+    transport: Transport,
+    at: SocketAddr,
+    (options, stall): (&SocketOptions, Timeout),
+    share: bool,
+) -> io::Result<Bound> {
     let tcp = transport == Transport::Tcp;
     let (kind, protocol) = if tcp { (Type::STREAM, Protocol::TCP) } else { (Type::DGRAM, Protocol::UDP) };
     let socket = socket2::Socket::new(Domain::for_address(at), kind.nonblocking(), Some(protocol))?;
@@ -140,7 +164,7 @@ fn inet(transport: Transport, at: SocketAddr, options: &SocketOptions, share: bo
     if share {
         socket.set_reuse_port(true)?;
     }
-    tune(transport, &socket, options)?;
+    tune(transport, &socket, options, stall)?;
     socket.bind(&SockAddr::from(at))?;
     if tcp {
         if !share {
@@ -168,7 +192,12 @@ fn backlog(options: &SocketOptions) -> i32 {
 ///
 /// # Errors
 /// The system's.
-pub fn tune(transport: Transport, socket: &impl AsFd, options: &SocketOptions) -> io::Result<()> {
+pub fn tune(
+    transport: Transport,
+    socket: &impl AsFd,
+    options: &SocketOptions,
+    stall: Timeout,
+) -> io::Result<()> {
     let socket = SockRef::from(socket);
     if let Some(size) = options.receive_buffer {
         socket.set_recv_buffer_size(usize::try_from(size.bytes()).unwrap_or(usize::MAX))?;
@@ -191,10 +220,16 @@ pub fn tune(transport: Transport, socket: &impl AsFd, options: &SocketOptions) -
                 .with_interval(KEEPALIVE_INTERVAL)
                 .with_retries(KEEPALIVE_PROBES);
             socket.set_tcp_keepalive(&probes)?;
-            // Data that nobody acknowledges ends the connection as soon as silence would.
-            socket.set_tcp_user_timeout(Some(idle + KEEPALIVE_INTERVAL * KEEPALIVE_PROBES))
+            socket.set_tcp_user_timeout(user_timeout(idle, stall))
         }
     }
+}
+
+/// How long data may go unacknowledged (TCP_USER_TIMEOUT): as long as silence may last. It also ends a peer that
+/// is there and takes nothing (tcp(7)), so it is no shorter than `stall`, and none where that is off.
+fn user_timeout(idle: Duration, stall: Timeout) -> Option<Duration> {
+    let silence = idle + KEEPALIVE_INTERVAL * KEEPALIVE_PROBES;
+    stall.get().map(|stall| stall.max(silence))
 }
 
 /// Asks for another accept queue; on a socket that listens already it changes the length.
@@ -205,23 +240,42 @@ pub fn relisten(socket: &impl AsFd, options: &SocketOptions) -> io::Result<()> {
     SockRef::from(socket).listen(backlog(options))
 }
 
+/// Makes a socket that was bound beside an old one the only one: it listens at last, nobody else may bind the
+/// port, and the node that was moved aside for it is removed.
+///
+/// # Errors
+/// The system's, of listening.
+pub fn settle(
+    transport: Transport,
+    socket: &impl AsFd,
+    node: Option<&mut UnixNode>,
+    options: &SocketOptions,
+) -> io::Result<()> {
+    let listened = if transport.is_stream() { relisten(socket, options) } else { Ok(()) };
+    set_reuse_port(socket, false);
+    node.into_iter().for_each(UnixNode::settle);
+    listened
+}
+
 /// Lets another socket of ours bind an overlapping address (SO_REUSEPORT), or forbids it again.
 pub fn set_reuse_port(socket: &impl AsFd, share: bool) {
     let _ = SockRef::from(socket).set_reuse_port(share);
 }
 
-fn unix_stream(at: &UnixAddress, options: &SocketOptions) -> io::Result<Bound> {
+fn unix_stream(at: &UnixAddress, options: &SocketOptions, share: bool) -> io::Result<Bound> {
     let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
-    tune(Transport::Unix, &socket, options)?;
-    let node = unix_bind(&socket, at, Type::STREAM, options)?;
-    socket.listen(backlog(options))?;
+    tune(Transport::Unix, &socket, options, Timeout::OFF)?;
+    let node = unix_bind(&socket, at, Type::STREAM, options, share)?;
+    if !share {
+        socket.listen(backlog(options))?;
+    }
     finish(Socket::Unix(OwnedFd::from(socket).into(), node))
 }
 
-fn unix_datagram(at: &UnixAddress, options: &SocketOptions) -> io::Result<Bound> {
+fn unix_datagram(at: &UnixAddress, options: &SocketOptions, share: bool) -> io::Result<Bound> {
     let socket = socket2::Socket::new(Domain::UNIX, Type::DGRAM.nonblocking(), None)?;
-    tune(Transport::Unixgram, &socket, options)?;
-    let node = unix_bind(&socket, at, Type::DGRAM, options)?;
+    tune(Transport::Unixgram, &socket, options, Timeout::OFF)?;
+    let node = unix_bind(&socket, at, Type::DGRAM, options, share)?;
     finish(Socket::Unixgram(OwnedFd::from(socket).into(), node))
 }
 
@@ -230,9 +284,10 @@ fn unix_bind(
     at: &UnixAddress,
     kind: Type,
     options: &SocketOptions,
+    share: bool,
 ) -> io::Result<Option<UnixNode>> {
     match at {
-        UnixAddress::Path(path) => bind_path(socket, path, kind, options.unix_mode.0).map(Some),
+        UnixAddress::Path(path) => bind_path(socket, path, kind, options.unix_mode.0, share).map(Some),
         UnixAddress::Abstract(name) => {
             // socket2 takes a path with a leading NUL for an abstract name (unix(7)).
             socket.bind(&SockAddr::unix(format!("\0{name}"))?).map(|()| None)
@@ -241,10 +296,14 @@ fn unix_bind(
 }
 
 /// Takes a copy of an inherited socket as its own. Its address, mode and node are the parent's.
-fn adopt(transport: Transport, fd: OwnedFd, options: &SocketOptions) -> io::Result<Bound> {
+fn adopt(
+    transport: Transport,
+    fd: OwnedFd,
+    (options, stall): (&SocketOptions, Timeout),
+) -> io::Result<Bound> {
     let socket = socket2::Socket::from(fd);
     socket.set_nonblocking(true)?;
-    tune(transport, &socket, options)?;
+    tune(transport, &socket, options, stall)?;
     if transport.is_stream() {
         socket.listen(backlog(options))?;
     }
@@ -280,4 +339,18 @@ fn finish(socket: Socket) -> io::Result<Bound> {
     };
     let inode = rustix::fs::fstat(socket.as_fd())?.st_ino;
     Ok(Bound { socket, address, inet, inode })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_that_takes_nothing_is_not_given_up_before_its_stall() {
+        let idle = Duration::from_secs(60);
+        let after = |stall| user_timeout(idle, stall).map(|limit| limit.as_secs());
+        assert_eq!(after(Timeout::after_secs(30)), Some(90));
+        assert_eq!(after(Timeout::after_secs(600)), Some(600));
+        assert_eq!(after(Timeout::OFF), None);
+    }
 }

@@ -1,5 +1,6 @@
 //! Sockets: bound, accepted, read and written. Nothing here knows listeners or handlers.
 
+mod accept;
 mod bind;
 mod chunk;
 mod conn;
@@ -12,7 +13,10 @@ mod stream;
 pub mod udp;
 mod unix;
 
-pub use bind::{AdminSocket, BindError, Bound, Socket, bind, relisten, resolve, set_reuse_port, tune};
+pub use accept::{Backoff, classify};
+pub use bind::{
+    AdminSocket, BindError, Bound, Socket, bind, relisten, resolve, set_reuse_port, settle, tune,
+};
 pub use chunk::Chunk;
 pub use conn::Conn;
 pub use gate::{Gate, PeerCounts, PeerKey, Permit};

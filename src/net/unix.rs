@@ -17,6 +17,8 @@ pub struct UnixNode {
     path: PathBuf,
     device: u64,
     inode: u64,
+    /// The node of ours that was here before, until it is known which of the two stays.
+    displaced: Option<Displaced>,
 }
 
 impl UnixNode {
@@ -34,6 +36,13 @@ impl UnixNode {
         }
     }
 
+    /// Says that this node stays, and not the one that it took the place of.
+    pub(super) fn settle(&mut self) {
+        if let Some(displaced) = self.displaced.take() {
+            displaced.remove();
+        }
+    }
+
     fn is_ours(&self) -> bool {
         fs::symlink_metadata(&self.path).is_ok_and(|m| (m.dev(), m.ino()) == (self.device, self.inode))
     }
@@ -41,30 +50,74 @@ impl UnixNode {
 
 impl Drop for UnixNode {
     fn drop(&mut self) {
-        if self.is_ours() {
+        // One that was displaced comes back in its place, without a moment between.
+        if self.displaced.is_none() && self.is_ours() {
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
+/// A node of ours that was moved aside. Dropping it moves it back, over whatever is there.
+#[derive(Debug)]
+struct Displaced {
+    home: PathBuf,
+    aside: PathBuf,
+}
+
+impl Displaced {
+    fn move_aside(home: &Path) -> io::Result<Self> {
+        let mut name = OsString::from(home);
+        name.push(".leaving");
+        let aside = PathBuf::from(name);
+        fs::rename(home, &aside)?;
+        Ok(Displaced { home: home.to_path_buf(), aside })
+    }
+
+    fn remove(mut self) {
+        let _ = fs::remove_file(&self.aside);
+        self.aside = PathBuf::new();
+    }
+}
+
+impl Drop for Displaced {
+    fn drop(&mut self) {
+        if !self.aside.as_os_str().is_empty() {
+            let _ = fs::rename(&self.aside, &self.home);
+        }
+    }
+}
+
 /// Binds a socket to a path: makes missing folders (0750), takes away a stale node under a lock beside it,
-/// and gives the new one its mode.
+/// and gives the new one its mode. With `displace` a socket of ours is there, which leaves: its node is moved
+/// aside, and comes back unless the new one settles.
 ///
 /// # Errors
 /// `AddrInUse` if somebody serves the socket, `AlreadyExists` if the path is something other than a socket.
-pub(super) fn bind_path(socket: &Socket, path: &Path, kind: Type, mode: u32) -> io::Result<UnixNode> {
+pub(super) fn bind_path(
+    socket: &Socket,
+    path: &Path,
+    kind: Type,
+    mode: u32,
+    displace: bool,
+) -> io::Result<UnixNode> {
     if let Some(folder) = path.parent() {
         DirBuilder::new().recursive(true).mode(0o750).create(folder)?;
     }
     let _lock = Lock::take(path)?;
-    remove_stale(path, kind)?;
+    let is_socket = || fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+    let displaced = if displace && is_socket() {
+        Some(Displaced::move_aside(path)?)
+    } else {
+        remove_stale(path, kind)?;
+        None
+    };
     // The kernel makes the node with the socket's own mode, less the umask (unix(7), unix_bind): it is
     // never open wider than wanted, not even for a moment. What the umask took is added afterwards.
     let wanted = Mode::from_raw_mode(mode);
     fchmod(socket, wanted)?;
     socket.bind(&SockAddr::unix(path)?)?;
     let made = fs::symlink_metadata(path)?;
-    let node = UnixNode { path: path.to_path_buf(), device: made.dev(), inode: made.ino() };
+    let node = UnixNode { path: path.to_path_buf(), device: made.dev(), inode: made.ino(), displaced };
     if made.permissions().mode() & 0o7777 != mode {
         node.set_mode(mode)?;
     }
@@ -174,7 +227,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a/b/s.sock");
         let socket = stream();
-        let node = bind_path(&socket, &path, Type::STREAM, 0o666).unwrap();
+        let node = bind_path(&socket, &path, Type::STREAM, 0o666, false).unwrap();
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o666);
         assert_eq!(fs::metadata(folder.path().join("a")).unwrap().permissions().mode() & 0o777, 0o750);
@@ -189,22 +242,40 @@ mod tests {
         let path = folder.path().join("s.sock");
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         let first = stream();
-        let node = bind_path(&first, &path, Type::STREAM, 0o600).unwrap();
+        let node = bind_path(&first, &path, Type::STREAM, 0o600, false).unwrap();
         first.listen(1).unwrap();
-        let busy = bind_path(&stream(), &path, Type::STREAM, 0o600).unwrap_err();
+        let busy = bind_path(&stream(), &path, Type::STREAM, 0o600, false).unwrap_err();
         assert_eq!(busy.kind(), io::ErrorKind::AddrInUse);
         drop(node);
         fs::write(&path, "precious").unwrap();
-        let error = bind_path(&stream(), &path, Type::STREAM, 0o600).unwrap_err();
+        let error = bind_path(&stream(), &path, Type::STREAM, 0o600, false).unwrap_err();
         assert!(error.to_string().contains("is a file, not a socket"), "{error}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+    }
+
+    #[test]
+    fn a_node_of_ours_that_leaves_comes_back_unless_the_new_one_settles() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s.sock");
+        let (old, new) = (stream(), stream());
+        let node = bind_path(&old, &path, Type::STREAM, 0o600, false).unwrap();
+        let inode = || fs::symlink_metadata(&path).unwrap().ino();
+        let first = inode();
+        drop(bind_path(&new, &path, Type::STREAM, 0o600, true).unwrap());
+        assert_eq!(inode(), first);
+        let mut settled = bind_path(&stream(), &path, Type::STREAM, 0o600, true).unwrap();
+        settled.settle();
+        drop(node);
+        assert_ne!(inode(), first);
+        drop(settled);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[test]
     fn a_node_that_somebody_else_put_there_is_left() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s.sock");
-        let node = bind_path(&stream(), &path, Type::STREAM, 0o600).unwrap();
+        let node = bind_path(&stream(), &path, Type::STREAM, 0o600, false).unwrap();
         fs::remove_file(&path).unwrap();
         let other = std::os::unix::net::UnixListener::bind(&path).unwrap();
         drop(node);

@@ -3,20 +3,28 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Inner;
-use super::live::{Key, Live, LiveListener, LiveSocket, keys, site_address};
-use super::prepare::{NewSocket, Prepared, kept_sockets};
 use tokio_util::sync::CancellationToken;
+
+use super::Inner;
+use super::live::{Key, Leaving, Live, LiveListener, LiveSocket, keys, site_address};
+use super::prepare::{ADMIN_SOCKET, NewSocket, Prepared, kept_sockets};
 
 use crate::config::{Config, Listener, Timeout};
 use crate::handler::Built;
 use crate::listener::{Binding, Door, Rules};
+use crate::net::AdminSocket;
 use crate::stats::{CloseReason, Meter, Site};
 
 /// Starts what is new, rebinds what stays and has changed, lets go of what left. Must be called inside the
-/// data runtime's context, where the loops are started.
-pub(super) fn commit(inner: &Inner, live: &mut Live, prepared: Prepared, generation: u64, room: usize) {
-    let Prepared { config, mut handlers, sockets, admin } = prepared;
+/// data runtime's context, where the loops are started. Returns the sockets that left and are about to be closed.
+pub(super) fn commit(
+    inner: &Inner,
+    live: &mut Live,
+    prepared: Prepared,
+    generation: u64,
+    room: usize,
+) -> Vec<Leaving> {
+    let Prepared { config, mut handlers, handovers, sockets, admin } = prepared;
     if let Some(accounts) = inner.accounts.current() {
         accounts.configure(&config.accounts);
     }
@@ -47,25 +55,48 @@ pub(super) fn commit(inner: &Inner, live: &mut Live, prepared: Prepared, generat
         new.insert(listener.name.clone(), entry);
     }
     live.listeners = old;
+    live.hand_over(handovers);
     let leaving = take_leaving(live, &config);
     live.listeners = new;
     start(inner, live, sockets, &touched);
     // After the new ones listen: their loops take what is queued, and end.
-    let left = leaving.into_values().flatten().map(|socket| (socket.id, socket.drain)).collect();
+    let leaving = leaving.into_values().flatten();
+    let (mut closing, mut left) = (Vec::new(), BTreeMap::new());
+    for LiveSocket { running, id, drain, .. } in leaving {
+        closing.push(Leaving::Listener(running.watch()));
+        left.insert(id, drain);
+    }
     let_go(inner, left, config.reload.drain);
     inner.stats.retain(|name, transport| {
         config.listener(name).is_some_and(|listener| listener.transports().contains(transport))
     });
     let (inet, unix) = live.own_datagram_addresses();
     inner.own.set(inet, unix);
+    closing.extend(replace_admin(inner, admin));
+    closing
+}
+
+/// Hands the admin API its sockets, and returns those that left.
+fn replace_admin(inner: &Inner, mut admin: Vec<AdminSocket>) -> Vec<Leaving> {
+    // Nobody else has the new ones yet.
+    for new in admin.iter_mut().filter_map(|new| Arc::get_mut(&mut new.socket)) {
+        if let Err(error) = new.settle(&ADMIN_SOCKET) {
+            tracing::error!(target: "polygate::supervisor", %error, address = new.address, "cannot listen");
+        }
+    }
+    let has =
+        |all: &[AdminSocket], one: &AdminSocket| all.iter().any(|s| Arc::ptr_eq(&s.socket, &one.socket));
+    let mut left = Vec::new();
     inner.admin.send_if_modified(|current| {
-        let same = current.len() == admin.len()
-            && current.iter().zip(&admin).all(|(a, b)| Arc::ptr_eq(&a.socket, &b.socket));
+        let gone = current.iter().filter(|old| !has(&admin, old));
+        left.extend(gone.map(|old| Leaving::Admin(Arc::downgrade(&old.socket))));
+        let same = current.len() == admin.len() && admin.iter().all(|new| has(current, new));
         if !same {
             *current = admin;
         }
         !same
     });
+    left
 }
 
 /// Asks the conns of sockets that left to finish, and ends those that have not after `reload.drain`.
@@ -143,7 +174,9 @@ fn start(inner: &Inner, live: &mut Live, mut sockets: BTreeMap<Key, Vec<NewSocke
                 for socket in kept {
                     let site = site(inner, listener, (socket.id, &socket.drain), &socket.view, socket.inet);
                     socket.running.rebind(Binding { rules: listener.rules.clone(), site });
-                    if let Err(error) = socket.running.tune(&listener.config.socket) {
+                    if let Err(error) =
+                        socket.running.tune(&listener.config.socket, listener.config.timeouts.stall)
+                    {
                         let name = &listener.config.name;
                         tracing::warn!(target: "polygate::supervisor", listener = %name, %error, "cannot set socket options");
                     }

@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
 
 use tokio_util::sync::CancellationToken;
 
 use super::view::{EndpointView, ListenerView, State};
-use crate::config::{Endpoint, Host, HostPort, Listener};
+use crate::config::{Endpoint, Listener, Transport, UnixAddress};
 use crate::handler::Built;
 use crate::listener::{Door, LoopWatch, Rules, Running};
+use crate::net::{self, Bound};
 
 /// What a socket is known by from one configuration to the next: its endpoint. Where the kernel chooses
 /// the port no two are the same, so those belong to their listener.
@@ -44,6 +46,23 @@ pub(super) struct LiveSocket {
     pub(super) drain: CancellationToken,
     pub(super) view: EndpointView,
     pub(super) inet: Option<SocketAddr>,
+}
+
+impl LiveSocket {
+    pub(super) fn place(&self) -> Option<Place> {
+        Place::of(self.view.transport, self.inet, &self.view.address)
+    }
+}
+
+/// A socket that an endpoint of another spelling takes over: it is bound to the very address that the new one
+/// names, for example by the port that the kernel chose for port 0.
+#[derive(Debug)]
+pub(super) struct Handover {
+    /// [`LiveSocket::id`].
+    pub(super) socket: u64,
+    pub(super) to: Key,
+    /// The new endpoint, as configured.
+    pub(super) bind: String,
 }
 
 /// One listener.
@@ -111,7 +130,7 @@ pub(super) struct Live {
     /// An endpoint may be several sockets: a name with several addresses, an inherited name.
     pub(super) sockets: BTreeMap<Key, Vec<LiveSocket>>,
     /// Sockets beside which a new one may be bound for the moment.
-    pub(super) sharing: Vec<Key>,
+    pub(super) sharing: Vec<Neighbour>,
     /// Every site that still may have conns; asked to drain at shutdown.
     pub(super) drain: CancellationToken,
     /// The number of the last socket.
@@ -129,20 +148,27 @@ impl Live {
         }
     }
 
-    /// Lets a second socket be bound beside those of the keys.
-    pub(super) fn share(&mut self, keys: &[Key]) {
-        self.each_socket(keys, |socket| socket.running.share_port(true));
-        self.sharing.extend_from_slice(keys);
+    /// Lets a second socket be bound beside those.
+    pub(super) fn share(&mut self, neighbours: &[Neighbour]) {
+        neighbours.iter().for_each(|neighbour| neighbour.share_port(true));
+        self.sharing.extend_from_slice(neighbours);
     }
 
     /// Forbids it again.
     pub(super) fn stop_sharing(&mut self) {
-        let keys = std::mem::take(&mut self.sharing);
-        self.each_socket(&keys, |socket| socket.running.share_port(false));
+        self.sharing.drain(..).for_each(|neighbour| neighbour.share_port(false));
     }
 
-    fn each_socket(&self, keys: &[Key], f: impl Fn(&LiveSocket)) {
-        keys.iter().filter_map(|key| self.sockets.get(key)).flatten().for_each(f);
+    /// Gives sockets to the endpoints that have their addresses now.
+    pub(super) fn hand_over(&mut self, handovers: Vec<Handover>) {
+        for Handover { socket: id, to, bind } in handovers {
+            let holder = self.sockets.values_mut().find(|sockets| sockets.iter().any(|s| s.id == id));
+            let Some(sockets) = holder else { continue };
+            for mut socket in sockets.extract_if(.., |socket| socket.id == id).collect::<Vec<_>>() {
+                socket.view.bind.clone_from(&bind);
+                self.sockets.entry(to.clone()).or_default().push(socket);
+            }
+        }
     }
 
     /// What the views may see of the listeners, in the order of the configuration.
@@ -180,17 +206,83 @@ pub(super) fn without_scheme(address: &str) -> &str {
     address.split_once("://").map_or(address, |(_, rest)| rest)
 }
 
-/// Whether two endpoints may not be bound at once although they are not equal: one of them is a wildcard,
-/// or a name whose addresses are not known yet.
-pub(super) fn may_overlap(a: &Endpoint, b: &Endpoint) -> bool {
-    let ((Endpoint::Tcp(one), Endpoint::Tcp(two)) | (Endpoint::Udp(one), Endpoint::Udp(two))) = (a, b) else {
-        return false;
-    };
-    let open = |at: &HostPort| match &at.host {
-        Host::Ip(ip) => ip.is_unspecified(),
-        Host::Name(_) => true,
-    };
-    one.port == two.port && one.port != 0 && (open(one) || open(two))
+/// Where a socket is bound in fact, as far as another one could be in its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    /// A port, of TCP or UDP.
+    Inet(Transport, SocketAddr),
+    /// The node of a Unix socket of either kind.
+    Node(PathBuf),
+}
+
+impl Place {
+    /// Of a bound socket; none is nobody's way.
+    pub(super) fn of(transport: Transport, inet: Option<SocketAddr>, address: &str) -> Option<Self> {
+        let path = without_scheme(address);
+        match inet {
+            Some(at) => Some(Place::Inet(transport, at)),
+            None => path.starts_with('/').then(|| Place::Node(path.into())),
+        }
+    }
+
+    /// Of a socket to come: several where a name has several addresses. One that cannot be resolved has none;
+    /// binding it will say why.
+    pub(super) fn to_come(endpoint: &Endpoint) -> Vec<Self> {
+        match endpoint {
+            Endpoint::Tcp(at) | Endpoint::Udp(at) if at.port != 0 => {
+                let addresses = net::resolve(at).unwrap_or_default();
+                addresses.into_iter().map(|at| Place::Inet(endpoint.transport(), at)).collect()
+            }
+            Endpoint::Unix(UnixAddress::Path(path)) | Endpoint::Unixgram(UnixAddress::Path(path)) => {
+                vec![Place::Node(path.clone())]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether the two cannot be bound at once.
+    pub(super) fn overlaps(&self, other: &Place) -> bool {
+        match (self, other) {
+            (Place::Inet(one, a), Place::Inet(two, b)) => {
+                let any = a.ip().is_unspecified() || b.ip().is_unspecified();
+                one == two && a.port() == b.port() && (a == b || any && a.is_ipv4() == b.is_ipv4())
+            }
+            (a, b) => a == b,
+        }
+    }
+}
+
+/// A socket that leaves, beside which a new one may be bound.
+#[derive(Debug, Clone)]
+pub(super) enum Neighbour {
+    Listener(LoopWatch),
+    Admin(Arc<Bound>),
+}
+
+impl Neighbour {
+    fn share_port(&self, share: bool) {
+        match self {
+            Neighbour::Listener(watch) => watch.share_port(share),
+            Neighbour::Admin(bound) => net::set_reuse_port(&bound.socket, share),
+        }
+    }
+}
+
+/// A socket that leaves and is not closed yet.
+#[derive(Debug)]
+pub(super) enum Leaving {
+    Listener(LoopWatch),
+    Admin(Weak<Bound>),
+}
+
+impl Leaving {
+    /// Whether it is open still.
+    pub(super) fn is_open(&self) -> bool {
+        match self {
+            Leaving::Listener(watch) => watch.is_up(),
+            Leaving::Admin(bound) => bound.strong_count() > 0,
+        }
+    }
 }
 
 /// What the conns of a socket have in common.

@@ -23,13 +23,13 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::{Accounts, Slot};
-use crate::config::{self, Catalog, Config, Diagnostic, LoadError, Loaded, Origin, Plan};
+use crate::config::{self, Catalog, Config, Diagnostic, LoadError, Loaded, Plan};
 use crate::handler::Registry;
 use crate::listener::OwnAddresses;
 use crate::net::{AdminSocket, Gate, Inherited};
 use crate::stats::{CloseReason, ConnId, Stats, Trigger};
 use crate::upstream::Upstreams;
-use live::{Live, Published};
+use live::{Leaving, Live, Published};
 
 /// The control plane of one gateway. Cheap to clone.
 #[derive(Clone)]
@@ -122,7 +122,7 @@ impl Supervisor {
         if !dry_run {
             control.reload_attempted(trigger);
         }
-        let result = self.take_over(|inner| inner.load().map_err(ReloadError::Load), dry_run).await;
+        let result = self.take_over(|inner| inner.source.load(&*inner.registry), dry_run).await;
         match &result {
             Ok(report) => log::reloaded(trigger, report),
             Err(error) => {
@@ -148,9 +148,23 @@ impl Supervisor {
         }
         let inner = self.inner.clone();
         // The lock goes along: whoever asked may go away meanwhile, and the next one still waits.
-        let work = tokio::task::spawn_blocking(move || inner.take_over(&mut live, load, dry_run, started));
+        let work = tokio::task::spawn_blocking(move || {
+            let result = inner.take_over(&mut live, load, dry_run, started);
+            (result, live)
+        });
         match work.await {
-            Ok(result) => result,
+            Ok((result, live)) => {
+                let (report, leaving) = result?;
+                // The answer says that what left is closed, and the next reload may have its address at once.
+                let closed = async {
+                    while leaving.iter().any(Leaving::is_open) {
+                        tokio::time::sleep(LOOK_AGAIN).await;
+                    }
+                };
+                let _ = tokio::time::timeout(LEAVE_WAIT, closed).await;
+                drop(live);
+                Ok(report)
+            }
             Err(error) => Err(ReloadError::Build {
                 listener: "all".into(),
                 handler: "all".into(),
@@ -167,7 +181,7 @@ impl Supervisor {
     pub async fn validate(&self, text: String) -> Result<(Plan, Vec<Diagnostic>), LoadError> {
         let inner = self.inner.clone();
         let work = tokio::task::spawn_blocking(move || {
-            let mut loaded = config::load_text(&text, &inner.origin(), &*inner.registry)?;
+            let mut loaded = config::load_text(&text, &inner.source.origin(), &*inner.registry)?;
             let running = inner.running.borrow().clone();
             let plan = inner.plan(&running, &mut loaded.config, &mut loaded.warnings);
             loaded.warnings.extend(fit_limits(&loaded.config, open_files_limit()));
@@ -305,6 +319,10 @@ impl Supervisor {
     }
 }
 
+/// How long a reload waits at most for the loops of what left to take what is queued, and how often it looks.
+const LEAVE_WAIT: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
 /// How long closing waits for a reload that is under way.
 const CLOSE_WAIT: Duration = Duration::from_millis(200);
 
@@ -314,13 +332,6 @@ const POLL: Duration = Duration::from_millis(20);
 impl Inner {
     fn published(&self) -> MutexGuard<'_, Vec<Published>> {
         self.published.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn load(&self) -> Result<Loaded, LoadError> {
-        match &self.source {
-            Source::File(path) => config::load_file(path, &*self.registry),
-            Source::Text(text) => config::load_text(text, &self.origin(), &*self.registry),
-        }
     }
 
     /// The difference from what runs. What waits for a restart takes its old value, with a warning.
@@ -333,24 +344,14 @@ impl Inner {
         Plan { restart_required, ..config::plan(&running.config, config) }
     }
 
-    /// What relative paths are relative to.
-    fn origin(&self) -> Origin {
-        let mut origin = Origin::here();
-        if let Source::File(path) = &self.source
-            && let Some(folder) = path.parent()
-        {
-            origin.folder = origin.working_directory.join(folder);
-        }
-        origin
-    }
-
     fn take_over(
         &self,
         live: &mut Live,
         load: impl FnOnce(&Inner) -> Result<Loaded, ReloadError>,
         dry_run: bool,
         started: Instant,
-    ) -> Result<Report, ReloadError> {
+    ) -> Result<(Report, Vec<Leaving>), ReloadError> {
+        let mut leaving = Vec::new();
         let Loaded { mut config, mut warnings, files, .. } = load(self)?;
         let running = self.running.borrow().clone();
         let plan = self.plan(&running, &mut config, &mut warnings);
@@ -375,7 +376,7 @@ impl Inner {
             } else {
                 generation += 1;
                 let room = room_for_connections(&config, nofile);
-                commit::commit(self, live, prepared, generation, room);
+                leaving = commit::commit(self, live, prepared, generation, room);
                 live.stop_sharing();
                 *self.published() = live.publish(&config.listeners);
             }
@@ -391,6 +392,6 @@ impl Inner {
                 files: files.into(),
             }));
         }
-        Ok(Report { generation, dry_run, duration: started.elapsed(), plan, warnings })
+        Ok((Report { generation, dry_run, duration: started.elapsed(), plan, warnings }, leaving))
     }
 }

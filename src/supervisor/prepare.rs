@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Inner;
-use super::live::{Key, Live, LiveListener, keys, may_overlap};
+use super::live::{Handover, Key, Live, LiveListener, LiveSocket, Neighbour, Place, keys};
 use super::view::{EndpointView, ReloadError};
 use crate::accounts::Access;
 use crate::config::{Config, Endpoint, Listener, SocketOptions, Timeout, Transport, UnixMode};
@@ -17,6 +17,8 @@ pub(super) struct Prepared {
     pub(super) config: Config,
     /// The handler of each listener.
     pub(super) handlers: BTreeMap<String, Built>,
+    /// Sockets that stay under another endpoint.
+    pub(super) handovers: Vec<Handover>,
     /// The sockets that are new, ready to start.
     pub(super) sockets: BTreeMap<Key, Vec<NewSocket>>,
     /// The sockets of the admin API, old and new.
@@ -42,22 +44,29 @@ pub(super) fn prepare(
     dry_run: bool,
 ) -> Result<Prepared, ReloadError> {
     let handlers = build_handlers(inner, live, &config)?;
-    let missing = missing(live, &config);
-    // Those beside an old socket come last: once bound, a datagram socket takes some of the other's.
+    let handovers = handovers(live, &config);
+    let mut admin = kept_admin(inner, &config);
+    let leaving = leaving(inner, live, &config, &handovers, &admin);
+    let missing = missing(live, &config, &handovers, &admin, &leaving);
+    // Those beside an old socket come last: once bound, one takes what was meant for the other.
     let (beside, alone): (Vec<_>, Vec<_>) = missing.iter().partition(|missing| !missing.beside.is_empty());
     let mut sockets = BTreeMap::new();
-    for missing in alone {
-        sockets.insert(missing.key.clone(), bind_one(inner, live, missing)?);
-    }
-    let admin = bind_admin(inner, &config)?;
-    for missing in beside {
-        let takes_at_once = missing.endpoint.transport() == Transport::Udp;
-        if !(dry_run && takes_at_once) {
-            sockets.insert(missing.key.clone(), bind_one(inner, live, missing)?);
+    for missing in alone.into_iter().chain(beside) {
+        if dry_run && missing.takes_at_once() {
+            continue;
+        }
+        let bound = bind(inner, live, missing)?;
+        match &missing.purpose {
+            Purpose::Listener(key) => drop(sockets.insert(key.clone(), register_all(missing, bound)?)),
+            Purpose::Admin { metrics_only } => {
+                admin.extend(bound.into_iter().map(|b| admin_socket(missing.endpoint, *metrics_only, b)));
+            }
         }
     }
+    let order = |s: &AdminSocket| admin_binds(&config).position(|bind| bind == (s.metrics_only, &s.endpoint));
+    admin.sort_by_key(order);
     drop(missing);
-    Ok(Prepared { config, handlers, sockets, admin })
+    Ok(Prepared { config, handlers, handovers, sockets, admin })
 }
 
 fn build_handlers(
@@ -106,45 +115,151 @@ pub(super) fn kept_sockets(live: &Live, config: &Config) -> BTreeSet<Key> {
     kept
 }
 
-/// An endpoint that has no socket yet.
-struct Missing<'a> {
-    listener: &'a Listener,
-    endpoint: &'a Endpoint,
-    key: Key,
-    /// The sockets that leave and whose address overlaps.
-    beside: Vec<Key>,
+/// Which sockets that would leave are bound to the very addresses that a new endpoint names.
+fn handovers(live: &Live, config: &Config) -> Vec<Handover> {
+    let kept = kept_sockets(live, config);
+    let free: Vec<&LiveSocket> = (live.sockets.iter())
+        .filter(|(key, _)| !kept.contains(key) && !is_inherited(key))
+        .flat_map(|(_, sockets)| sockets)
+        .filter(|socket| socket.running.watch().is_up())
+        .collect();
+    let mut handovers: Vec<Handover> = Vec::new();
+    let new = config.listeners.iter().flat_map(|l| keys(l).into_iter().zip(&l.bind));
+    for (to, endpoint) in new.filter(|(key, _)| !free.is_empty() && !live.sockets.contains_key(key)) {
+        let (Endpoint::Tcp(_) | Endpoint::Udp(_)) = endpoint else { continue };
+        let places = Place::to_come(endpoint);
+        let found = places.iter().map(|place| free.iter().find(|s| s.place().as_ref() == Some(place)));
+        // All of a name's addresses, or none: the others would have to be bound beside.
+        let found: Vec<_> = found.collect::<Option<_>>().unwrap_or_default();
+        let bind = endpoint.to_string();
+        handovers.extend(found.iter().map(|s| Handover { socket: s.id, to: to.clone(), bind: bind.clone() }));
+    }
+    handovers
 }
 
-fn missing<'a>(live: &Live, config: &'a Config) -> Vec<Missing<'a>> {
+fn is_inherited(key: &Key) -> bool {
+    matches!(key, Key::Fixed(Endpoint::Inherited(..)))
+}
+
+/// The sockets that leave, with where they are bound. Inherited ones stay open, so nothing can be bound beside.
+fn leaving(
+    inner: &Inner,
+    live: &Live,
+    config: &Config,
+    handovers: &[Handover],
+    kept_admin: &[AdminSocket],
+) -> Vec<(Place, Neighbour)> {
     let kept = kept_sockets(live, config);
-    let leaving: Vec<(&Key, &Endpoint)> = (live.sockets.keys())
-        .filter(|key| !kept.contains(key))
-        .filter_map(|key| if let Key::Fixed(endpoint) = key { Some((key, endpoint)) } else { None })
-        .collect();
+    let of_listeners = (live.sockets.iter())
+        .filter(|(key, _)| !kept.contains(key) && !is_inherited(key))
+        .flat_map(|(_, sockets)| sockets)
+        .filter(|socket| !handovers.iter().any(|handover| handover.socket == socket.id))
+        .filter_map(|socket| Some((socket.place()?, Neighbour::Listener(socket.running.watch()))));
+    let current = inner.admin.borrow().clone();
+    let of_admin = (current.into_iter())
+        .filter(|old| !kept_admin.iter().any(|kept| Arc::ptr_eq(&kept.socket, &old.socket)))
+        .filter(|old| !matches!(old.endpoint, Endpoint::Inherited(..)))
+        .filter_map(|AdminSocket { endpoint, socket, .. }| {
+            let place = Place::of(endpoint.transport(), socket.inet, &socket.address)?;
+            Some((place, Neighbour::Admin(socket)))
+        });
+    of_listeners.chain(of_admin).collect()
+}
+
+/// An endpoint that has no socket yet.
+struct Missing<'a> {
+    /// The listener's name, or `admin`.
+    owner: &'a str,
+    options: &'a SocketOptions,
+    stall: Timeout,
+    endpoint: &'a Endpoint,
+    purpose: Purpose,
+    /// The sockets that leave and whose address overlaps.
+    beside: Vec<Neighbour>,
+}
+
+/// What a socket is for.
+enum Purpose {
+    Listener(Key),
+    Admin { metrics_only: bool },
+}
+
+impl Missing<'_> {
+    /// Whether, once it is bound, something comes to it that was meant for the old socket: a datagram, or
+    /// whoever looks for a Unix node. A TCP socket takes nothing before it listens.
+    fn takes_at_once(&self) -> bool {
+        !self.beside.is_empty() && self.endpoint.transport() != Transport::Tcp
+    }
+}
+
+fn missing<'a>(
+    live: &Live,
+    config: &'a Config,
+    handovers: &[Handover],
+    kept_admin: &[AdminSocket],
+    leaving: &[(Place, Neighbour)],
+) -> Vec<Missing<'a>> {
+    let kept = kept_sockets(live, config);
+    let beside = |endpoint| {
+        let places = if leaving.is_empty() { Vec::new() } else { Place::to_come(endpoint) };
+        let overlap = leaving.iter().filter(|(old, _)| places.iter().any(|new| new.overlaps(old)));
+        overlap.map(|(_, neighbour)| neighbour.clone()).collect()
+    };
     let mut missing = Vec::new();
     for listener in &config.listeners {
         for (key, endpoint) in keys(listener).into_iter().zip(&listener.bind) {
-            if !kept.contains(&key) {
-                let overlapping = leaving.iter().filter(|(_, old)| may_overlap(old, endpoint));
-                let beside = overlapping.map(|(key, _)| (*key).clone()).collect();
-                missing.push(Missing { listener, endpoint, key, beside });
+            if !kept.contains(&key) && !handovers.iter().any(|handover| handover.to == key) {
+                missing.push(Missing {
+                    owner: &listener.name,
+                    options: &listener.socket,
+                    stall: listener.timeouts.stall,
+                    endpoint,
+                    purpose: Purpose::Listener(key),
+                    beside: beside(endpoint),
+                });
             }
+        }
+    }
+    // One endpoint written twice with a port of the kernel's choice is two.
+    let mut have: Vec<_> = kept_admin.iter().map(|s| (s.metrics_only, &s.endpoint)).collect();
+    for (metrics_only, endpoint) in admin_binds(config) {
+        match have.iter().position(|have| *have == (metrics_only, endpoint)) {
+            Some(index) if is_chosen(endpoint) => drop(have.swap_remove(index)),
+            Some(_) => {}
+            None => missing.push(Missing {
+                owner: "admin",
+                options: &ADMIN_SOCKET,
+                stall: ADMIN_STALL,
+                endpoint,
+                purpose: Purpose::Admin { metrics_only },
+                beside: beside(endpoint),
+            }),
         }
     }
     missing
 }
 
-fn bind_one(inner: &Inner, live: &mut Live, missing: &Missing<'_>) -> Result<Vec<NewSocket>, ReloadError> {
-    let Missing { listener, endpoint, beside, .. } = missing;
-    let share = !beside.is_empty();
+fn is_chosen(endpoint: &Endpoint) -> bool {
+    matches!(endpoint, Endpoint::Tcp(at) if at.port == 0)
+}
+
+fn bind(inner: &Inner, live: &mut Live, missing: &Missing<'_>) -> Result<Vec<Bound>, ReloadError> {
+    let Missing { options, stall, endpoint, beside, .. } = missing;
     // Both sockets must allow the second one; commit, or giving up, forbids it again.
     live.share(beside);
-    let fail =
-        |endpoint: String, source| ReloadError::Bind { listener: listener.name.clone(), endpoint, source };
-    let bound = net::bind(endpoint, &listener.socket, &inner.inherited, share);
-    let bound = bound.map_err(|error| fail(error.endpoint, error.source))?;
-    let ready: Result<Vec<_>, _> = bound.into_iter().map(|b| register(endpoint, b, share)).collect();
-    ready.map_err(|source| fail(endpoint.to_string(), source))
+    let bound = net::bind(endpoint, options, *stall, &inner.inherited, !beside.is_empty());
+    bound.map_err(|error| fail(missing, error.endpoint, error.source))
+}
+
+fn fail(missing: &Missing<'_>, endpoint: String, source: std::io::Error) -> ReloadError {
+    ReloadError::Bind { listener: missing.owner.into(), endpoint, source }
+}
+
+fn register_all(missing: &Missing<'_>, bound: Vec<Bound>) -> Result<Vec<NewSocket>, ReloadError> {
+    let shared = !missing.beside.is_empty();
+    let ready = bound.into_iter().map(|bound| register(missing.endpoint, bound, shared));
+    let ready: std::io::Result<_> = ready.collect();
+    ready.map_err(|source| fail(missing, missing.endpoint.to_string(), source))
 }
 
 fn register(endpoint: &Endpoint, bound: Bound, shared: bool) -> std::io::Result<NewSocket> {
@@ -158,39 +273,39 @@ fn register(endpoint: &Endpoint, bound: Bound, shared: bool) -> std::io::Result<
     Ok(NewSocket { ready: Ready::register(bound)?, view, inet, shared })
 }
 
-/// The sockets of the admin API keep their endpoints' identity, too.
-fn bind_admin(inner: &Inner, config: &Config) -> Result<Vec<AdminSocket>, ReloadError> {
+/// The sockets of the admin API that stay: they keep their endpoints' identity, too.
+fn kept_admin(inner: &Inner, config: &Config) -> Vec<AdminSocket> {
     let current = inner.admin.borrow().clone();
-    let mut sockets: Vec<AdminSocket> = Vec::new();
-    let api = config.admin.bind.iter().map(|endpoint| (false, endpoint));
-    let metrics = config.admin.metrics_bind.iter().map(|endpoint| (true, endpoint));
-    for (metrics_only, endpoint) in api.chain(metrics) {
+    let mut kept: Vec<AdminSocket> = Vec::new();
+    for (metrics_only, endpoint) in admin_binds(config) {
         // A name may be several sockets; one endpoint written twice with a port of the kernel's choice is two.
-        let taken = |s: &&AdminSocket| sockets.iter().any(|have| Arc::ptr_eq(&have.socket, &s.socket));
-        let kept: Vec<_> = (current.iter())
+        let taken = |s: &&AdminSocket| kept.iter().any(|have| Arc::ptr_eq(&have.socket, &s.socket));
+        let found: Vec<_> = (current.iter())
             .filter(|s| s.endpoint == *endpoint && s.metrics_only == metrics_only && !taken(s))
             .cloned()
             .collect();
-        if !kept.is_empty() {
-            let chosen = matches!(endpoint, Endpoint::Tcp(at) if at.port == 0);
-            sockets.extend(kept.into_iter().take(if chosen { 1 } else { usize::MAX }));
-            continue;
-        }
-        let bound = net::bind(endpoint, &ADMIN_SOCKET, &inner.inherited, false).map_err(|error| {
-            ReloadError::Bind { listener: "admin".into(), endpoint: error.endpoint, source: error.source }
-        })?;
-        sockets.extend(bound.into_iter().map(|bound| AdminSocket {
-            metrics_only,
-            endpoint: endpoint.clone(),
-            url: bound.address.replacen("tcp://", "http://", 1),
-            socket: Arc::new(bound),
-        }));
+        kept.extend(found.into_iter().take(if is_chosen(endpoint) { 1 } else { usize::MAX }));
     }
-    Ok(sockets)
+    kept
+}
+
+/// The endpoints of the API, and those where only metrics and health are served.
+fn admin_binds(config: &Config) -> impl Iterator<Item = (bool, &Endpoint)> {
+    let api = config.admin.bind.iter().map(|endpoint| (false, endpoint));
+    api.chain(config.admin.metrics_bind.iter().map(|endpoint| (true, endpoint)))
+}
+
+fn admin_socket(endpoint: &Endpoint, metrics_only: bool, bound: Bound) -> AdminSocket {
+    AdminSocket {
+        metrics_only,
+        endpoint: endpoint.clone(),
+        url: bound.address.replacen("tcp://", "http://", 1),
+        socket: Arc::new(bound),
+    }
 }
 
 /// Options of the admin API's sockets. Whoever may open the Unix one needs no token, so only its owner may.
-const ADMIN_SOCKET: SocketOptions = SocketOptions {
+pub(super) const ADMIN_SOCKET: SocketOptions = SocketOptions {
     backlog: 128,
     nodelay: true,
     keepalive: Timeout::after_secs(60),
@@ -198,3 +313,6 @@ const ADMIN_SOCKET: SocketOptions = SocketOptions {
     send_buffer: None,
     unix_mode: UnixMode(0o600),
 };
+
+/// As long as the API's own clock lets a client take nothing (`admin::server`).
+const ADMIN_STALL: Timeout = Timeout::after_secs(30);

@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use crate::config::{Config, Diagnostic, Listener, LoadError, Plan, ReadFile, Transport};
+use crate::config::{
+    self, Catalog, Config, Diagnostic, Listener, LoadError, Loaded, Origin, Plan, ReadFile, Transport,
+};
 use crate::stats::Stage;
 
 /// The configuration that runs.
@@ -133,4 +135,29 @@ pub enum Source {
     File(PathBuf),
     /// A text that never changes, for programs that embed a gateway.
     Text(String),
+}
+
+impl Source {
+    /// Reads the configuration.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn load(&self, catalog: &dyn Catalog) -> Result<Loaded, ReloadError> {
+        let loaded = match self {
+            Source::File(path) => config::load_file(path, catalog),
+            Source::Text(text) => config::load_text(text, &self.origin(), catalog),
+        };
+        loaded.map_err(ReloadError::Load)
+    }
+
+    /// What relative paths are relative to.
+    pub(super) fn origin(&self) -> Origin {
+        let mut origin = Origin::here();
+        if let Source::File(path) = self
+            && let Some(folder) = path.parent()
+        {
+            origin.folder = origin.working_directory.join(folder);
+        }
+        origin
+    }
 }

@@ -63,6 +63,52 @@ fn a_swap_that_fails_leaves_the_old_socket_as_it_was() {
     Stream::to(&format!("tcp://127.0.0.3:{port}")).ask("hi", "hi");
 }
 
+#[test]
+fn a_port_that_the_kernel_chose_may_be_written_down() {
+    let text = |port: u16, handler: &str| {
+        format!("[listeners.l]\nbind = 'tcp://127.0.0.1:{port}'\nhandler = '{handler}'")
+    };
+    let gate = Gate::start(&text(0, "echo"));
+    let address = gate.address("l");
+    let port = address.rsplit(':').next().unwrap().parse().unwrap();
+    let mut open = Stream::to(&address);
+    open.ask("hi", "hi");
+    gate.reload(&text(port, "upper"));
+    assert_eq!(gate.address("l"), address);
+    Stream::to(&address).ask("hi", "HI");
+    open.ask("still here", "still here");
+}
+
+#[test]
+fn a_stream_and_a_datagram_socket_change_places_at_one_path() {
+    let text = |kind: &str| format!("[listeners.l]\nbind = '{kind}://l.sock'\nhandler = 'echo'\n");
+    let gate = Gate::start(&text("unix"));
+    let mut open = Stream::to(&gate.address("l"));
+    open.ask("hi", "hi");
+    gate.reload(&text("unixgram"));
+    Datagrams::to(&gate.address("l")).ask("hi", "hi");
+    open.ask("still here", "still here");
+
+    // One that fails, and a rehearsal, leave the node where it was.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let other = format!("[listeners.m]\nbind = 'tcp://{}'\nhandler = 'echo'", taken.local_addr().unwrap());
+    gate.try_reload(&(text("unix") + &other)).unwrap_err();
+    Datagrams::to(&gate.address("l")).ask("hi", "hi");
+
+    gate.reload(&text("unix"));
+    Stream::to(&gate.address("l")).ask("hi", "hi");
+    assert!(!gate.folder().join("l.sock.leaving").exists());
+}
+
+#[test]
+fn what_left_is_closed_when_the_reload_answers() {
+    let text = |more: &str| format!("[listeners.l]\nbind = 'tcp://127.0.0.1:0'\nhandler = 'echo'\n{more}");
+    let gate = Gate::start(&text("[listeners.m]\nbind = 'tcp://127.0.0.1:0'\nhandler = 'echo'"));
+    let left = gate.address("m");
+    gate.reload(&text(""));
+    assert!(Stream::try_to(&left).is_err());
+}
+
 /// The two configurations of the storm: the names, the handler's options and what is beside it all change.
 fn storm(prefix: &str, port: u16) -> String {
     format!(
