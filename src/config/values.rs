@@ -75,6 +75,11 @@ impl Size {
         self.0
     }
 
+    /// So many bytes.
+    pub const fn of(bytes: u64) -> Self {
+        Size(bytes)
+    }
+
     /// So many KiB.
     pub const fn kib(n: u64) -> Self {
         Size(n * 1024)

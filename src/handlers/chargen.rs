@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt;
 
-use crate::config::{Finding, Findings, Transports};
+use crate::config::{Finding, Findings, Size, Transports};
 use crate::handler::{Answer, BuildError, Conn, Context, DatagramHandler, Handler, Packet, StreamHandler};
 
 /// The printing characters of ASCII, space to tilde: the ring that the lines turn through.
@@ -20,8 +20,8 @@ const WHOLE_LINE: usize = LINE + 2;
 /// After so many lines, and so bytes, the pattern begins anew. One write of a stream is all of it.
 const PATTERN: usize = RING * WHOLE_LINE;
 
-/// The most that a datagram brings (RFC 864: 0 to 512 characters).
-const MAX_DATAGRAM: u16 = 512;
+/// The most that a datagram brings (RFC 864: up to 512 characters).
+const MAX_DATAGRAM: u64 = 512;
 
 /// How much of a peer's input is thrown away between two writes.
 const INPUT: usize = 16 * 1024;
@@ -31,15 +31,15 @@ const INPUT: usize = 16 * 1024;
 #[serde(default, deny_unknown_fields)]
 #[schemars(title = "chargen")]
 pub struct Options {
-    /// How many bytes answer a datagram: 0 to 512.
-    datagram_bytes: u16,
-    /// After so many bytes a stream is closed; 0 is never.
-    total_bytes: u64,
+    /// How long the answer to a datagram is: 1 B to 512 B.
+    datagram_size: Size,
+    /// After so many bytes a stream is closed; without it, it goes on for as long as somebody reads.
+    total: Option<Size>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { datagram_bytes: WHOLE_LINE as u16, total_bytes: 0 }
+        Options { datagram_size: Size::of(WHOLE_LINE as u64), total: None }
     }
 }
 
@@ -48,7 +48,7 @@ impl Default for Options {
 pub struct Chargen {
     pattern: Box<[u8]>,
     datagram: usize,
-    total: u64,
+    total: Option<u64>,
 }
 
 impl Handler for Chargen {
@@ -57,19 +57,19 @@ impl Handler for Chargen {
     type Options = Options;
 
     fn check(options: &Options, _: Transports) -> Findings {
-        let too_long = options.datagram_bytes > MAX_DATAGRAM;
-        Vec::from_iter(
-            too_long.then(|| Finding::error(&["datagram_bytes"], "expected a number from 0 to 512")),
-        )
+        let too_long = options.datagram_size.bytes() > MAX_DATAGRAM;
+        let finding = || Finding::error(&["datagram_size"], "expected a size from \"1B\" to \"512B\"");
+        Vec::from_iter(too_long.then(finding))
     }
 
-    fn amplifies(options: &Options) -> bool {
-        options.datagram_bytes > 0
+    fn amplifies(_: &Options) -> bool {
+        true
     }
 
     fn new(options: Options, _: &Context) -> Result<Self, BuildError> {
         let pattern = (0..RING).flat_map(line).collect();
-        Ok(Chargen { pattern, datagram: options.datagram_bytes.into(), total: options.total_bytes })
+        let datagram = usize::try_from(options.datagram_size.bytes()).unwrap_or(usize::MAX).min(PATTERN);
+        Ok(Chargen { pattern, datagram, total: options.total.map(Size::bytes) })
     }
 }
 
@@ -82,7 +82,7 @@ fn line(first: usize) -> impl Iterator<Item = u8> {
 impl StreamHandler for Chargen {
     async fn serve(&self, conn: &mut Conn) -> io::Result<()> {
         let mut draining = pin!(conn.draining());
-        let mut left = if self.total == 0 { u64::MAX } else { self.total };
+        let mut left = self.total.unwrap_or(u64::MAX);
         while left > 0 && !conn.is_draining() {
             let next = usize::try_from(left).unwrap_or(PATTERN).min(PATTERN);
             tokio::select! {
@@ -90,7 +90,7 @@ impl StreamHandler for Chargen {
                 // A line may be cut: whoever does not read would hold up the drain.
                 () = &mut draining => return Ok(()),
             }
-            if self.total > 0 {
+            if self.total.is_some() {
                 left -= next as u64;
             }
             // What the peer says means nothing; it must not pile up either.
