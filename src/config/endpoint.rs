@@ -52,6 +52,8 @@ pub struct Transports(u8);
 impl Transports {
     /// None.
     pub const NONE: Transports = Transports(0);
+    /// TCP alone.
+    pub const TCP: Transports = Transports(0b0001);
     /// TCP and Unix streams.
     pub const STREAMS: Transports = Transports(0b0101);
     /// UDP and Unix datagrams.

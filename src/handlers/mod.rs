@@ -17,6 +17,7 @@ pub use daytime::Daytime;
 pub use discard::Discard;
 pub use echo::Echo;
 pub use forward::Forward;
+pub use ftp::Ftp;
 pub use http::Http;
 pub use json_ftp::JsonFtp;
 pub use reply::Reply;
@@ -34,6 +35,7 @@ pub fn builtin() -> Registry {
         .both::<Discard>()
         .both::<Echo>()
         .stream::<Forward>()
+        .stream::<Ftp>()
         .stream::<Http>()
         .stream::<JsonFtp>()
         .both::<Reply>()

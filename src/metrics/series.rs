@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use prometheus::proto;
 
 use super::view::View;
-use crate::stats::{Counter, CounterKind, Histogram, LedgerSnapshot, Snapshot};
+use crate::stats::{Cell, Counter, CounterKind, Histogram, LedgerSnapshot, Snapshot};
 
 /// One metric.
 pub(super) struct Metric {
@@ -100,8 +100,11 @@ pub(super) fn declared(snapshot: &Snapshot) -> Vec<proto::MetricFamily> {
         for declared in &ledger.counters {
             let entry = all.entry(declared.counter.name);
             let (_, series) = entry.or_insert_with(|| (declared.counter, Series::default()));
-            for (values, number) in &declared.cells {
-                series.of(ledger, values, *number);
+            for (values, cell) in &declared.cells {
+                match cell {
+                    Cell::Number(number) => series.of(ledger, values, *number),
+                    Cell::Durations(durations) => series.of(ledger, values, durations),
+                }
             }
         }
     }
@@ -109,6 +112,7 @@ pub(super) fn declared(snapshot: &Snapshot) -> Vec<proto::MetricFamily> {
         let kind = match counter.kind {
             CounterKind::Counter => Kind::Counter,
             CounterKind::Gauge => Kind::Gauge,
+            CounterKind::Lifetimes => Kind::Histogram,
         };
         let labels =
             ["listener", "transport"].into_iter().chain(counter.labels.iter().map(|(name, _)| *name));

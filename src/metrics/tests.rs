@@ -161,6 +161,7 @@ fn declared(counter: &crate::stats::Counter) -> String {
     let kind = match counter.kind {
         crate::stats::CounterKind::Counter => "counter",
         crate::stats::CounterKind::Gauge => "gauge",
+        crate::stats::CounterKind::Lifetimes => "histogram D2",
     };
     let own = counter.labels.iter().map(|(name, values)| match values.len() {
         0..=32 => format!("{name}={}", values.join("\\|")),

@@ -1,14 +1,15 @@
 //! One accepted stream with its account: what a handler sees.
 
+mod reads;
+
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWriteExt};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tracing::Level;
 
@@ -128,6 +129,13 @@ impl Conn {
         }
     }
 
+    /// Leaves urgent data of TCP (RFC 9293, 3.8.5) where it was sent, among all the other.
+    pub fn take_urgent_inline(&self) {
+        if let Stream::Tcp(stream) = &self.stream {
+            let _ = socket2::SockRef::from(stream).set_out_of_band_inline(true);
+        }
+    }
+
     /// Makes the close a reset, so that the peer does not take what it has for all there was.
     pub fn reset_on_close(&mut self) {
         self.stream.reset_on_close();
@@ -167,43 +175,9 @@ impl Conn {
         self.outcome = Some(reason);
     }
 
-    /// Reads what is there, at most `limit` bytes (at most 64 KiB). None is the peer's end. While it
-    /// waits no buffer is held.
-    pub async fn read_chunk(&mut self, limit: usize) -> io::Result<Option<Chunk>> {
-        poll_fn(|cx| Chunk::read(limit, |buf| Pin::new(&mut *self).poll_read(cx, buf))).await
-    }
-
-    /// The same for handlers that wait for something else, too, and so poll themselves.
-    pub fn poll_chunk(&mut self, cx: &mut Context<'_>, limit: usize) -> Poll<io::Result<Option<Chunk>>> {
-        Chunk::read(limit, |buf| Pin::new(&mut *self).poll_read(cx, buf))
-    }
-
-    /// What has come already; none if nothing has. An end or an error shows itself in the next read.
-    pub fn try_chunk(&mut self, limit: usize) -> Option<Chunk> {
-        let mut cx = Context::from_waker(Waker::noop());
-        match self.poll_chunk(&mut cx, limit) {
-            Poll::Ready(Ok(chunk)) => chunk,
-            Poll::Ready(Err(_)) | Poll::Pending => None,
-        }
-    }
-
     /// Says that the peer has just been told something that must arrive although it still sends.
     pub fn lingers_long(&mut self) {
         self.lingers_long = true;
-    }
-
-    /// Writes two pieces as if they were one, with one system call where the kernel takes them.
-    pub async fn write_pair(&mut self, first: &[u8], second: &[u8]) -> io::Result<()> {
-        let mut slices = [IoSlice::new(first), IoSlice::new(second)];
-        let mut rest = &mut slices[..];
-        IoSlice::advance_slices(&mut rest, 0);
-        while !rest.is_empty() {
-            match self.write_vectored(rest).await? {
-                0 => return Err(io::ErrorKind::WriteZero.into()),
-                n => IoSlice::advance_slices(&mut rest, n),
-            }
-        }
-        Ok(())
     }
 
     /// Ends the conn in order after its handler: FIN, and until the peer's own end what still comes is
@@ -328,62 +302,5 @@ impl Drop for Conn {
                 "closed"
             );
         }
-    }
-}
-
-impl Conn {
-    /// Counts a write's result, and marks the time while the peer does not take it.
-    fn wrote(&mut self, poll: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        self.set_blocked(poll.is_pending());
-        if let Poll::Ready(Ok(n)) = poll {
-            self.meter.add_sent(n);
-        }
-        poll
-    }
-}
-
-impl AsyncRead for Conn {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        // The difference is counted: the buffer may hold something already.
-        let before = buf.filled().len();
-        let room = buf.remaining();
-        let poll = Pin::new(&mut this.stream).poll_read(cx, buf);
-        if let Poll::Ready(Ok(())) = poll {
-            let n = buf.filled().len() - before;
-            this.meter.add_received(n);
-            this.ended |= n == 0 && room > 0;
-        }
-        poll
-    }
-}
-
-impl AsyncWrite for Conn {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let poll = Pin::new(&mut this.stream).poll_write(cx, buf);
-        this.wrote(poll)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let poll = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
-        this.wrote(poll)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
     }
 }

@@ -2,8 +2,9 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
-use super::histogram::Histogram;
+use super::histogram::{Histogram, LIFETIME_SECONDS};
 use super::labels::DatagramDrop;
 use super::locked;
 use super::spread::Spread;
@@ -69,6 +70,37 @@ pub enum CounterKind {
     Counter,
     /// It goes up and down.
     Gauge,
+    /// Durations in the buckets for lifetimes; its name ends in `_seconds`.
+    Lifetimes,
+}
+
+impl CounterKind {
+    /// Numbers that one combination of label values takes: of durations one a bucket, and their sum in nanoseconds.
+    const fn width(self) -> usize {
+        match self {
+            CounterKind::Counter | CounterKind::Gauge => 1,
+            CounterKind::Lifetimes => LIFETIME_SECONDS.len() + 2,
+        }
+    }
+}
+
+/// What is in a cell.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cell {
+    /// Of a counter or gauge.
+    Number(u64),
+    /// Of durations.
+    Durations(Histogram),
+}
+
+impl Cell {
+    /// The number, or how many durations there are.
+    pub fn count(&self) -> u64 {
+        match self {
+            Cell::Number(number) => *number,
+            Cell::Durations(durations) => durations.count(),
+        }
+    }
 }
 
 /// A number that a handler declares: exported under this name with the labels `listener` and
@@ -99,7 +131,7 @@ pub struct Counters {
 impl Counters {
     pub(super) fn new(counter: Counter) -> Self {
         let len = counter.labels.iter().map(|(_, values)| values.len()).product();
-        Counters { counter, len, cells: Spread::new(len) }
+        Counters { counter, len, cells: Spread::new(len * counter.kind.width()) }
     }
 
     /// Adds to the cell of those label positions (in the order of the declaration; empty without labels).
@@ -112,13 +144,41 @@ impl Counters {
         self.cells.sub(self.index(positions), n);
     }
 
+    /// Makes a gauge show that; for numbers that nobody adds to meanwhile.
+    pub fn set(&self, positions: &[usize], n: u64) {
+        let index = self.index(positions);
+        self.cells.add(index, n.wrapping_sub(self.cells.read(index)));
+    }
+
+    /// Counts a duration; only where those are declared.
+    pub fn observe(&self, positions: &[usize], duration: Duration) {
+        debug_assert_eq!(self.counter.kind, CounterKind::Lifetimes);
+        let first = self.index(positions) * self.counter.kind.width();
+        let seconds = duration.as_secs_f64();
+        self.cells.add(first + LIFETIME_SECONDS.partition_point(|bound| *bound < seconds), 1);
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        self.cells.add(first + LIFETIME_SECONDS.len() + 1, nanos);
+    }
+
+    fn cell(&self, index: usize) -> Cell {
+        let (width, bounds) = (self.counter.kind.width(), LIFETIME_SECONDS);
+        let read = |at: usize| self.cells.read(index * width + at);
+        match self.counter.kind {
+            CounterKind::Counter | CounterKind::Gauge => Cell::Number(read(0)),
+            CounterKind::Lifetimes => {
+                let counts = (0..=bounds.len()).map(read).collect();
+                Cell::Durations(Histogram::of(bounds, counts, read(bounds.len() + 1) as f64 / 1e9))
+            }
+        }
+    }
+
     fn index(&self, positions: &[usize]) -> usize {
         debug_assert_eq!(positions.len(), self.counter.labels.len());
         self.counter.labels.iter().zip(positions).fold(0, |at, ((_, values), p)| at * values.len() + p)
     }
 
     /// Every cell with its label values.
-    pub(super) fn read(&self) -> Vec<(Vec<&'static str>, u64)> {
+    pub(super) fn read(&self) -> Vec<(Vec<&'static str>, Cell)> {
         let mut cells = Vec::with_capacity(self.len);
         for index in 0..self.len {
             let mut rest = index;
@@ -130,7 +190,7 @@ impl Counters {
                 })
                 .collect();
             values.reverse();
-            cells.push((values, self.cells.read(index)));
+            cells.push((values, self.cell(index)));
         }
         cells
     }

@@ -19,7 +19,7 @@ mod spread;
 mod upstreams;
 
 pub use control::{AdminRequest, Control, LastReload};
-pub use counters::{Counter, CounterKind, Counters, Datagrams};
+pub use counters::{Cell, Counter, CounterKind, Counters, Datagrams};
 pub use events::{Event, EventKind, EventKinds, Events, MAX_SUBSCRIBERS, REPLAY, Subscription};
 pub use histogram::{Histogram, LIFETIME_SECONDS, WORK_SECONDS};
 pub use labels::{

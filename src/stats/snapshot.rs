@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::control::{AdminRequest, LastReload};
-use super::counters::Counter;
+use super::counters::{Cell, Counter};
 use super::histogram::Histogram;
 use super::labels::{AcceptError, CloseReason, DatagramDrop, LogLevel, RejectReason, Stage, Trigger};
 use super::ledger::Ledger;
@@ -80,7 +80,7 @@ pub struct CounterSnapshot {
     /// What was declared.
     pub counter: Counter,
     /// Each combination of label values.
-    pub cells: Vec<(Vec<&'static str>, u64)>,
+    pub cells: Vec<(Vec<&'static str>, Cell)>,
 }
 
 /// The control plane.

@@ -88,8 +88,26 @@ fn a_declared_counter_has_a_cell_for_each_combination_of_its_labels() {
     ledger.counters(counter).add(&[1, 2], 4);
     let read = &stats.snapshot().ledgers[0].counters[0].cells;
     assert_eq!(read.len(), 6);
-    assert!(read.contains(&(vec!["HEAD", "500"], 4)));
-    assert_eq!(read.iter().map(|(_, n)| n).sum::<u64>(), 4);
+    assert!(read.contains(&(vec!["HEAD", "500"], Cell::Number(4))));
+    assert_eq!(read.iter().filter(|(_, cell)| *cell == Cell::Number(0)).count(), 5);
+}
+
+#[test]
+fn a_declared_histogram_counts_durations_by_label() {
+    let stats = Stats::new();
+    let ledger = stats.open("a", Transport::Tcp);
+    let counter = Counter {
+        name: "polygate_test_seconds",
+        help: "Test.",
+        kind: CounterKind::Lifetimes,
+        labels: &[("kind", &["up", "down"])],
+    };
+    ledger.counters(counter).observe(&[1], Duration::from_millis(1500));
+    ledger.counters(counter).observe(&[1], Duration::from_secs(100_000));
+    let read = &stats.snapshot().ledgers[0].counters[0].cells;
+    let [(_, Cell::Durations(up)), (_, Cell::Durations(down))] = &read[..] else { panic!("{read:?}") };
+    assert_eq!((up.count(), down.count(), down.sum()), (0, 2, 100_001.5));
+    assert!(down.cumulative().any(|bucket| bucket == (5.0, 1)));
 }
 
 #[test]

@@ -103,6 +103,11 @@ impl Home {
         self.pool.run(read).await
     }
 
+    /// Does something that blocks, with an open file say, where that is done for this home.
+    pub async fn block<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        self.pool.run(work).await
+    }
+
     /// The entries of a directory, a batch at a time; a file is listed as itself.
     ///
     /// # Errors

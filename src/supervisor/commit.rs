@@ -210,6 +210,9 @@ fn site(
         // Series that are known in advance are exported from the start.
         ledger.counters(*counter);
     }
+    if let Some(service) = listener.built.stream.as_ref().filter(|_| view.transport.is_stream()) {
+        service.starts(&ledger);
+    }
     let (address, any_address) = site_address(view, inet);
     Arc::new(Site {
         ledger,

@@ -101,7 +101,7 @@ fn a_drain_answers_what_comes_and_says_that_it_was_the_last() {
         let snapshot = gate.stats().snapshot();
         let ledgers = snapshot.of_listener("web").flat_map(|ledger| &ledger.counters);
         let in_flight = ledgers.filter(|c| c.counter.name == "polygate_http_requests_in_flight");
-        in_flight.flat_map(|c| &c.cells).map(|(_, n)| n).sum::<u64>() == 1
+        in_flight.flat_map(|c| &c.cells).map(|(_, cell)| cell.count()).sum::<u64>() == 1
     });
     let drained = gate.shutdown();
     assert_eq!(drained.killed, 0);
@@ -173,7 +173,9 @@ fn counted(gate: &Gate) -> Vec<String> {
     let mut all = std::collections::BTreeMap::new();
     for counter in snapshot.of_listener("web").flat_map(|ledger| &ledger.counters) {
         if counter.counter.name == "polygate_http_requests_total" {
-            for (labels, n) in counter.cells.iter().filter(|(_, n)| *n > 0) {
+            for (labels, n) in
+                counter.cells.iter().map(|(labels, cell)| (labels, cell.count())).filter(|(_, n)| *n > 0)
+            {
                 *all.entry(format!("{} {}", labels[0], labels[1])).or_insert(0) += n;
             }
         }

@@ -6,6 +6,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod client;
+mod ftp;
+mod ftp_client;
+mod ftp_transfer;
 mod harness;
 mod program;
 

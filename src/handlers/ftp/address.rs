@@ -7,11 +7,11 @@ const LOWEST_PORT: u16 = 1024;
 
 /// Where a client wants to be connected to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Port(pub SocketAddr);
+pub(super) struct Port(pub(super) SocketAddr);
 
 impl Port {
     /// `h1,h2,h3,h4,p1,p2`. None is a 501.
-    pub fn parse_port(argument: &[u8]) -> Option<Self> {
+    pub(super) fn parse_port(argument: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(argument).ok()?;
         let mut numbers = [0; 6];
         let mut parts = text.split(',');
@@ -27,7 +27,7 @@ impl Port {
     ///
     /// # Errors
     /// The code of the reply: 522 for a family that is not known, else 501.
-    pub fn parse_eprt(argument: &[u8]) -> Result<Self, u16> {
+    pub(super) fn parse_eprt(argument: &[u8]) -> Result<Self, u16> {
         let text = std::str::from_utf8(argument).map_err(|_| 501_u16)?;
         let delimiter = text.chars().next().filter(char::is_ascii_graphic).ok_or(501_u16)?;
         let parts: Vec<_> = text.splitn(6, delimiter).collect();
@@ -41,14 +41,14 @@ impl Port {
     }
 
     /// Whether it is the control connection's peer itself, and no port of the system's: data is sent nowhere else.
-    pub fn is_allowed(self, peer: IpAddr) -> bool {
+    pub(super) fn is_allowed(self, peer: IpAddr) -> bool {
         self.0.ip().to_canonical() == peer.to_canonical() && self.0.port() >= LOWEST_PORT
     }
 }
 
 /// The argument of EPSV.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Extended {
+pub(super) enum Extended {
     /// Whatever the control connection is.
     Same,
     /// IPv4 (1) or IPv6 (2).
@@ -62,7 +62,7 @@ impl Extended {
     ///
     /// # Errors
     /// The code of the reply.
-    pub fn parse(argument: &[u8]) -> Result<Self, u16> {
+    pub(super) fn parse(argument: &[u8]) -> Result<Self, u16> {
         match argument.trim_ascii() {
             b"" => Ok(Extended::Same),
             b"1" => Ok(Extended::Family(1)),
@@ -80,13 +80,13 @@ fn digits<N: std::str::FromStr>(text: &str) -> Option<N> {
 }
 
 /// The text of the 227 reply: clients look for the six numbers.
-pub fn pasv_reply(ip: Ipv4Addr, port: u16) -> String {
+pub(super) fn pasv_reply(ip: Ipv4Addr, port: u16) -> String {
     let ([a, b, c, d], [high, low]) = (ip.octets(), port.to_be_bytes());
     format!("Entering Passive Mode ({a},{b},{c},{d},{high},{low}).")
 }
 
 /// The text of the 229 reply.
-pub fn epsv_reply(port: u16) -> String {
+pub(super) fn epsv_reply(port: u16) -> String {
     format!("Entering Extended Passive Mode (|||{port}|)")
 }
 

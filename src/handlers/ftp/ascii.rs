@@ -2,13 +2,13 @@
 
 /// From a file to the wire: a LF gets its CR, unless it has one.
 #[derive(Debug, Default)]
-pub struct ToWire {
+pub(super) struct ToWire {
     after_cr: bool,
 }
 
 impl ToWire {
     /// Appends what `input` becomes, at most twice as many bytes.
-    pub fn push(&mut self, input: &[u8], output: &mut Vec<u8>) {
+    pub(super) fn push(&mut self, input: &[u8], output: &mut Vec<u8>) {
         for byte in input {
             if *byte == b'\n' && !self.after_cr {
                 output.push(b'\r');
@@ -21,14 +21,14 @@ impl ToWire {
 
 /// From the wire to a file: CR LF becomes LF; any other CR stays.
 #[derive(Debug, Default)]
-pub struct FromWire {
+pub(super) struct FromWire {
     /// A CR was the last byte, and is held until it is known what follows.
     held: bool,
 }
 
 impl FromWire {
     /// Appends what `input` becomes, at most one byte more.
-    pub fn push(&mut self, input: &[u8], output: &mut Vec<u8>) {
+    pub(super) fn push(&mut self, input: &[u8], output: &mut Vec<u8>) {
         for byte in input {
             if std::mem::take(&mut self.held) && *byte != b'\n' {
                 output.push(b'\r');
@@ -42,7 +42,7 @@ impl FromWire {
     }
 
     /// The data has ended.
-    pub fn finish(self, output: &mut Vec<u8>) {
+    pub(super) fn finish(self, output: &mut Vec<u8>) {
         if self.held {
             output.push(b'\r');
         }

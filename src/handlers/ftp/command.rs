@@ -2,7 +2,7 @@
 
 /// Whether a verb has an argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Argument {
+pub(super) enum Argument {
     /// It has none; what is there all the same is an error (501).
     None,
     /// It may have one.
@@ -12,34 +12,32 @@ pub enum Argument {
 }
 
 macro_rules! verbs {
-    ($($variant:ident $name:literal $($alias:literal)? $argument:ident $login:literal $during:literal,)+) => {
+    ($($variant:ident $name:literal $($alias:literal)? $argument:ident $login:literal,)+) => {
         /// A verb that is known. Its documentation is the RFC's.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[allow(missing_docs, reason = "the names are those of the protocol")]
-        pub enum Verb { $($variant,)+ }
+        pub(super) enum Verb { $($variant,)+ }
 
         impl Verb {
             /// All of them, in the order of their numbers.
-            pub const ALL: &'static [Verb] = &[$(Verb::$variant,)+];
+            pub(super) const ALL: &'static [Verb] = &[$(Verb::$variant,)+];
+
+            /// Their names, in that order.
+            pub(super) const NAMES: &'static [&'static str] = &[$($name,)+];
 
             /// Its name.
-            pub fn name(self) -> &'static str {
+            pub(super) fn name(self) -> &'static str {
                 match self { $(Verb::$variant => $name,)+ }
             }
 
             /// Whether it has an argument.
-            pub fn argument(self) -> Argument {
+            pub(super) fn argument(self) -> Argument {
                 match self { $(Verb::$variant => Argument::$argument,)+ }
             }
 
             /// Whether it is for those who are logged in.
-            pub fn needs_login(self) -> bool {
+            pub(super) fn needs_login(self) -> bool {
                 match self { $(Verb::$variant => $login,)+ }
-            }
-
-            /// Whether it is acted on at once while a transfer runs (RFC 959, 4.1.3); others wait for its end.
-            pub fn during_transfer(self) -> bool {
-                match self { $(Verb::$variant => $during,)+ }
             }
 
             /// By name or by its older name (RFC 1123, 4.1.3.1), in upper case.
@@ -51,87 +49,77 @@ macro_rules! verbs {
     };
 }
 
-// Name, older name, argument, needs a login, at once during a transfer.
+// Name, older name, argument, needs a login.
 verbs! {
-    User "USER" Needed false false,
-    Pass "PASS" Optional false false,
-    Acct "ACCT" Needed false false,
-    Rein "REIN" None false false,
-    Quit "QUIT" None false true,
-    Cwd "CWD" "XCWD" Needed true false,
-    Cdup "CDUP" "XCUP" None true false,
-    Pwd "PWD" "XPWD" None true false,
-    Port "PORT" Needed true false,
-    Pasv "PASV" None true false,
-    Eprt "EPRT" Needed true false,
-    Epsv "EPSV" Optional true false,
-    Type "TYPE" Needed true false,
-    Mode "MODE" Needed true false,
-    Stru "STRU" Needed true false,
-    Retr "RETR" Needed true false,
-    Stor "STOR" Needed true false,
-    Stou "STOU" Optional true false,
-    Appe "APPE" Needed true false,
-    Allo "ALLO" Needed true false,
-    Rest "REST" Needed true false,
-    Rnfr "RNFR" Needed true false,
-    Rnto "RNTO" Needed true false,
-    Abor "ABOR" None true true,
-    Dele "DELE" Needed true false,
-    Rmd "RMD" "XRMD" Needed true false,
-    Mkd "MKD" "XMKD" Needed true false,
-    List "LIST" Optional true false,
-    Nlst "NLST" Optional true false,
-    Stat "STAT" Optional true true,
-    Site "SITE" Needed false false,
-    Syst "SYST" None false false,
-    Help "HELP" Optional false false,
-    Noop "NOOP" None false true,
-    Feat "FEAT" None false false,
-    Opts "OPTS" Needed false false,
-    Size "SIZE" Needed true false,
-    Mdtm "MDTM" Needed true false,
-    Mfmt "MFMT" Needed true false,
-    Mlst "MLST" Optional true false,
-    Mlsd "MLSD" Optional true false,
-    Hash "HASH" Needed true false,
-    Rang "RANG" Needed true false,
-    Avbl "AVBL" Optional true false,
-    Host "HOST" Needed false false,
-    Clnt "CLNT" Needed false false,
-    Csid "CSID" Needed false false,
-    Auth "AUTH" Needed false false,
-    Pbsz "PBSZ" Needed false false,
-    Prot "PROT" Needed false false,
-    Ccc "CCC" None false false,
+    User "USER" Needed false,
+    Pass "PASS" Optional false,
+    Acct "ACCT" Needed false,
+    Rein "REIN" None false,
+    Quit "QUIT" None false,
+    Cwd "CWD" "XCWD" Needed true,
+    Cdup "CDUP" "XCUP" None true,
+    Pwd "PWD" "XPWD" None true,
+    Port "PORT" Needed true,
+    Pasv "PASV" None true,
+    Eprt "EPRT" Needed true,
+    Epsv "EPSV" Optional true,
+    Type "TYPE" Needed true,
+    Mode "MODE" Needed true,
+    Stru "STRU" Needed true,
+    Retr "RETR" Needed true,
+    Stor "STOR" Needed true,
+    Stou "STOU" Optional true,
+    Appe "APPE" Needed true,
+    Allo "ALLO" Needed true,
+    Rest "REST" Needed true,
+    Rnfr "RNFR" Needed true,
+    Rnto "RNTO" Needed true,
+    Abor "ABOR" None true,
+    Dele "DELE" Needed true,
+    Rmd "RMD" "XRMD" Needed true,
+    Mkd "MKD" "XMKD" Needed true,
+    List "LIST" Optional true,
+    Nlst "NLST" Optional true,
+    Stat "STAT" Optional true,
+    Site "SITE" Needed false,
+    Syst "SYST" None false,
+    Help "HELP" Optional false,
+    Noop "NOOP" None false,
+    Feat "FEAT" None false,
+    Opts "OPTS" Needed false,
+    Size "SIZE" Needed true,
+    Mdtm "MDTM" Needed true,
+    Mfmt "MFMT" Needed true,
+    Mlst "MLST" Optional true,
+    Mlsd "MLSD" Optional true,
+    Hash "HASH" Needed true,
+    Rang "RANG" Needed true,
+    Avbl "AVBL" Optional true,
+    Host "HOST" Needed false,
+    Clnt "CLNT" Needed false,
+    Csid "CSID" Needed false,
+    Auth "AUTH" Needed false,
+    Pbsz "PBSZ" Needed false,
+    Prot "PROT" Needed false,
+    Ccc "CCC" None false,
 }
 
 /// A line that is a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Command<'a> {
+pub(super) struct Command<'a> {
     /// What to do.
-    pub verb: Verb,
+    pub(super) verb: Verb,
     /// With what: what is behind the one space, byte for byte, spaces too. Empty if there is nothing.
-    pub argument: &'a [u8],
+    pub(super) argument: &'a [u8],
 }
 
 /// Why a line is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refused {
+pub(super) enum Refused {
     /// No verb that is known: 500.
     Unknown,
     /// An argument too many or too few: 501.
     Arguments(Verb),
-}
-
-impl Refused {
-    /// The code of its reply (RFC 959, 4.2.1).
-    pub fn code(self) -> u16 {
-        match self {
-            Refused::Unknown => 500,
-            Refused::Arguments(_) => 501,
-        }
-    }
 }
 
 impl<'a> Command<'a> {
@@ -139,7 +127,7 @@ impl<'a> Command<'a> {
     ///
     /// # Errors
     /// [`Refused`].
-    pub fn parse(line: &'a [u8]) -> Result<Self, Refused> {
+    pub(super) fn parse(line: &'a [u8]) -> Result<Self, Refused> {
         let space = line.iter().position(|byte| *byte == b' ');
         let (name, argument) = match space {
             None => (line, &line[line.len()..]),
@@ -166,8 +154,9 @@ mod tests {
 
     #[track_caller]
     fn check(line: &[u8], expected: Result<(Verb, &[u8]), u16>) {
-        let found = Command::parse(line);
-        assert_eq!(found.map(|found| (found.verb, found.argument)).map_err(Refused::code), expected);
+        let found = Command::parse(line).map(|found| (found.verb, found.argument));
+        let code = |refused| if refused == Refused::Unknown { 500 } else { 501 };
+        assert_eq!(found.map_err(code), expected);
     }
 
     #[test]
@@ -195,7 +184,5 @@ mod tests {
         for (number, verb) in Verb::ALL.iter().enumerate() {
             assert_eq!((*verb as usize, Verb::of(verb.name().as_bytes())), (number, Some(*verb)));
         }
-        let at_once: Vec<_> = Verb::ALL.iter().filter(|verb| verb.during_transfer()).collect();
-        assert_eq!(at_once, [&Verb::Quit, &Verb::Abor, &Verb::Stat, &Verb::Noop]);
     }
 }

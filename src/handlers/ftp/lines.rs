@@ -1,10 +1,10 @@
 //! Bytes of the control connection become lines: bounded, wherever they are cut, without the Telnet in them.
 
 /// The longest line before a login, in bytes with its end.
-pub const LONGEST_BEFORE_LOGIN: usize = 4 * 1024;
+pub(super) const LONGEST_BEFORE_LOGIN: usize = 4 * 1024;
 
 /// The longest line after a login, in bytes with its end.
-pub const LONGEST_AFTER_LOGIN: usize = 8 * 1024;
+pub(super) const LONGEST_AFTER_LOGIN: usize = 8 * 1024;
 
 /// The too long line in a row that ends the connection.
 const TOO_MANY: u8 = 3;
@@ -15,7 +15,7 @@ const SE: u8 = 240;
 
 /// What came, once its end was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Line {
+pub(super) enum Line {
     /// A line without its end, byte for byte as the client means it.
     Whole(Vec<u8>),
     /// One over the limit, skipped: 500.
@@ -41,7 +41,7 @@ enum Telnet {
 
 /// Joins pieces to lines. It holds at most the line that is not complete.
 #[derive(Debug, Default)]
-pub struct Lines {
+pub(super) struct Lines {
     line: Vec<u8>,
     /// Bytes of the line as they came, so that Telnet cannot be dripped for ever.
     length: usize,
@@ -52,7 +52,7 @@ pub struct Lines {
 impl Lines {
     /// Takes from `input` up to the end of a line of at most `longest` bytes, and says what it was. None: `input` is
     /// used up and the line goes on.
-    pub fn next(&mut self, input: &mut &[u8], longest: usize) -> Option<Line> {
+    pub(super) fn next(&mut self, input: &mut &[u8], longest: usize) -> Option<Line> {
         while let Some((byte, rest)) = input.split_first() {
             *input = rest;
             self.length = self.length.saturating_add(1);
@@ -69,7 +69,7 @@ impl Lines {
     }
 
     /// Whether a line has begun.
-    pub fn is_within(&self) -> bool {
+    pub(super) fn is_within(&self) -> bool {
         self.length > 0
     }
 

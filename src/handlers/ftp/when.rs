@@ -7,7 +7,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 /// To the second. What is beyond the year 9999 is the epoch.
-pub fn format_time(time: SystemTime) -> String {
+pub(super) fn format_time(time: SystemTime) -> String {
     let time = Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH);
     let time = TimeZone::UTC.to_datetime(time);
     let (year, month, day) = (time.year().max(0), time.month(), time.day());
@@ -15,7 +15,7 @@ pub fn format_time(time: SystemTime) -> String {
 }
 
 /// None is a 501: no such day, or not fourteen digits. Of a fraction nanoseconds count.
-pub fn parse_time(text: &[u8]) -> Option<SystemTime> {
+pub(super) fn parse_time(text: &[u8]) -> Option<SystemTime> {
     let text = std::str::from_utf8(text).ok()?;
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let are_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
