@@ -7,6 +7,7 @@
 //! - [`net`]: sockets: bound, accepted, read and written;
 //! - [`accounts`] and [`storage`]: who may log in, and their files;
 //! - [`upstream`]: where connections are carried to;
+//! - [`process`]: programs that are run for connections;
 //! - [`handler`]: what a handler is;
 //! - [`handlers`]: the built-in ones, and their table;
 //! - [`listener`]: loops that turn sockets into connections and packets, under limits;
@@ -41,6 +42,7 @@ pub mod handlers;
 pub mod listener;
 pub mod metrics;
 pub mod net;
+pub mod process;
 pub mod stats;
 pub mod storage;
 pub mod supervisor;

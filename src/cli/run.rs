@@ -11,6 +11,7 @@ use polygate::config::load_file;
 use polygate::gateway::Gateway;
 use polygate::handlers::builtin;
 use polygate::net::Inherited;
+use polygate::process;
 use polygate::stats::Trigger;
 use polygate::supervisor::{ReloadError, Supervisor};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -44,6 +45,7 @@ pub(crate) fn run(path: &Path, inherited: Inherited) -> Result<Exit, Failure> {
     let log = Log::start(&loaded.config.log);
     let runtime = control_runtime()?;
     let exit = runtime.block_on(async {
+        adopt_orphans();
         let mut signals = Signals::take().map_err(|error| cannot("take signals", &error))?;
         let start = start(path, inherited);
         let gateway = tokio::select! {
@@ -69,6 +71,18 @@ pub(crate) fn run(path: &Path, inherited: Inherited) -> Result<Exit, Failure> {
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     exit
+}
+
+/// What programs that run for connections leave behind comes here, to be found and reaped: also as PID 1.
+fn adopt_orphans() {
+    if let Err(error) = process::adopt() {
+        tracing::warn!(target: "polygate::process", %error, "cannot adopt orphans");
+    }
+    tokio::spawn(async {
+        if let Err(error) = process::reap().await {
+            tracing::error!(target: "polygate::process", %error, "cannot reap orphans");
+        }
+    });
 }
 
 /// Binds everything. Names may take their time to resolve, so it is done beside the signals.

@@ -135,6 +135,20 @@ label! {
 }
 
 label! {
+    /// Why a process failed.
+    ProcessFailure {
+        /// It ended with a status other than 0.
+        Exit = "exit",
+        /// It was ended by a signal, ours for too much output included.
+        Signal = "signal",
+        /// It took too long.
+        Timeout = "timeout",
+        /// It could not be started.
+        Spawn = "spawn",
+    }
+}
+
+label! {
     /// What asked for a reload.
     Trigger {
         /// The admin API, which `polygate reload` uses too.

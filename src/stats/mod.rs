@@ -23,7 +23,8 @@ pub use counters::{Cell, Counter, CounterKind, Counters, Datagrams};
 pub use events::{Event, EventKind, EventKinds, Events, MAX_SUBSCRIBERS, REPLAY, Subscription};
 pub use histogram::{Histogram, LIFETIME_SECONDS, WORK_SECONDS};
 pub use labels::{
-    AcceptError, CloseReason, ConnectFailure, DatagramDrop, LogLevel, RejectReason, Stage, Trigger,
+    AcceptError, CloseReason, ConnectFailure, DatagramDrop, LogLevel, ProcessFailure, RejectReason, Stage,
+    Trigger,
 };
 pub use ledger::Ledger;
 pub use meter::{ConnId, Meter, Peer, Phase, Site};

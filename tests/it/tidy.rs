@@ -10,6 +10,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("version", 0),
     ("accounts", 1),
     ("net", 1),
+    ("process", 1),
     ("storage", 1),
     ("upstream", 1),
     ("handler", 2),
