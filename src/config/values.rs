@@ -40,6 +40,11 @@ impl Period {
         Period(Duration::from_secs(if seconds == 0 { 1 } else { seconds }))
     }
 
+    /// So many milliseconds, at least one.
+    pub const fn after_millis(millis: u64) -> Self {
+        Period(Duration::from_millis(if millis == 0 { 1 } else { millis }))
+    }
+
     /// As the standard type.
     pub const fn get(self) -> Duration {
         self.0

@@ -9,6 +9,7 @@ pub mod ftp;
 pub mod http;
 pub mod json_ftp;
 pub mod reply;
+pub mod runner;
 pub mod time;
 pub mod upper;
 
@@ -21,6 +22,7 @@ pub use ftp::Ftp;
 pub use http::Http;
 pub use json_ftp::JsonFtp;
 pub use reply::Reply;
+pub use runner::Runner;
 pub use time::Time;
 pub use upper::Upper;
 
@@ -39,6 +41,7 @@ pub fn builtin() -> Registry {
         .stream::<Http>()
         .stream::<JsonFtp>()
         .both::<Reply>()
+        .stream::<Runner>()
         .both::<Time>()
         .both::<Upper>()
 }

@@ -164,7 +164,8 @@ fn declared(counter: &crate::stats::Counter) -> String {
         crate::stats::CounterKind::Lifetimes => "histogram D2",
     };
     let own = counter.labels.iter().map(|(name, values)| match values.len() {
-        0..=32 => format!("{name}={}", values.join("\\|")),
+        // One of them each, whatever the handler: see the page's head.
+        0..=32 if *name != "handler" => format!("{name}={}", values.join("\\|")),
         _ => (*name).to_owned(),
     });
     let labels: Vec<String> = ["listener", "transport"].map(str::to_owned).into_iter().chain(own).collect();

@@ -33,6 +33,7 @@ mod reload;
 mod reload_drain;
 mod reload_fails;
 mod reload_sockets;
+mod runner;
 mod shutdown;
 mod small_handlers;
 mod storage;

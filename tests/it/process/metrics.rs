@@ -118,6 +118,9 @@ handler = 'http'
 [listeners.ftp]
 bind = 'tcp://127.0.0.1:0'
 handler = 'ftp'
+[listeners.runner]
+bind = 'tcp://127.0.0.1:0'
+handler = 'runner'
 [listeners.forward]
 bind = 'tcp://127.0.0.1:0'
 handler = 'out'
