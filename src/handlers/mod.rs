@@ -4,6 +4,7 @@ pub mod chargen;
 pub mod daytime;
 pub mod discard;
 pub mod echo;
+pub mod exec;
 pub mod forward;
 pub mod ftp;
 pub mod http;
@@ -17,6 +18,7 @@ pub use chargen::Chargen;
 pub use daytime::Daytime;
 pub use discard::Discard;
 pub use echo::Echo;
+pub use exec::Exec;
 pub use forward::Forward;
 pub use ftp::Ftp;
 pub use http::Http;
@@ -36,6 +38,7 @@ pub fn builtin() -> Registry {
         .both::<Daytime>()
         .both::<Discard>()
         .both::<Echo>()
+        .stream::<Exec>()
         .stream::<Forward>()
         .stream::<Ftp>()
         .stream::<Http>()
@@ -52,4 +55,20 @@ const DEFAULT_CHUNK: Size = Size::kib(16);
 /// Says so if a `chunk` is larger than a conn may have queued (64 KiB).
 fn check_chunk(chunk: Size) -> Option<Finding> {
     (chunk > Size::kib(64)).then(|| Finding::error(&["chunk"], "expected a size from \"1B\" to \"64KiB\""))
+}
+
+/// What is wrong with a program and its arguments.
+fn check_argv(path: &[&str], argv: &[String]) -> Option<Finding> {
+    let Some(program) = argv.first() else {
+        return Some(Finding::error(path, "expected a program and its arguments, found nothing"));
+    };
+    if argv.iter().any(|part| part.contains('\0')) {
+        return Some(Finding::error(path, "an argument cannot hold a NUL character"));
+    }
+    let file = std::path::Path::new(program);
+    if !file.is_absolute() {
+        let finding = Finding::error(path, format!("expected an absolute path, found `{program}`"));
+        return Some(finding.help("no shell and no PATH is asked for the program"));
+    }
+    (!file.exists()).then(|| Finding::warning(path, format!("there is no program `{program}`")))
 }

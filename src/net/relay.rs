@@ -72,6 +72,16 @@ impl Conn {
     /// Carries what comes to `other`, and what comes from there back. Everything is counted and stands under the
     /// conn's clocks. Bytes that were read already go first.
     pub async fn relay(&mut self, other: &mut Stream, first: &[u8]) -> Relayed {
+        self.carry(other, first, Until::Both).await
+    }
+
+    /// The same until `other` has ended and all that came from it has been passed on. That it takes no more of what
+    /// comes to it is its own affair: it may still have something to say.
+    pub async fn relay_until_other_ends(&mut self, other: &mut Stream) -> Relayed {
+        self.carry(other, &[], Until::Other).await
+    }
+
+    async fn carry(&mut self, other: &mut Stream, first: &[u8], until: Until) -> Relayed {
         if !first.is_empty()
             && let Err(error) = tokio::io::AsyncWriteExt::write_all(other, first).await
         {
@@ -80,7 +90,12 @@ impl Conn {
         let (mut there, mut back) = (Way::default(), Way::default());
         poll_fn(|cx| {
             // Both are polled each time: either may have been woken.
-            let one = there.poll(cx, self, other, Towards::Other);
+            let mut one = there.poll(cx, self, other, Towards::Other);
+            if until == Until::Other && matches!(one, Poll::Ready(Err((Side::To, _)))) {
+                there.give_up();
+                self.set_blocked(false);
+                one = Poll::Ready(Ok(()));
+            }
             if let Poll::Ready(Err((side, error))) = one {
                 return Poll::Ready(match side {
                     Side::From => Relayed::ConnFailed(error),
@@ -94,7 +109,11 @@ impl Conn {
                     Side::To => Relayed::ConnFailed(error),
                 });
             }
-            if one.is_ready() && two.is_ready() { Poll::Ready(Relayed::Done) } else { Poll::Pending }
+            if two.is_ready() && (one.is_ready() || until == Until::Other) {
+                Poll::Ready(Relayed::Done)
+            } else {
+                Poll::Pending
+            }
         })
         .await
     }
@@ -104,6 +123,13 @@ impl Conn {
 enum Towards {
     Other,
     Conn,
+}
+
+/// When all is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Until {
+    Both,
+    Other,
 }
 
 type Moved = Poll<Result<(), (Side, io::Error)>>;
@@ -121,6 +147,11 @@ impl Way {
             conn.set_blocked(self.is_holding());
         }
         moved
+    }
+
+    /// Nothing more goes this way.
+    fn give_up(&mut self) {
+        *self = Way { shut: true, ..Way::default() };
     }
 
     fn is_holding(&self) -> bool {

@@ -3,6 +3,8 @@
 //! The messages are few and fixed, so they are written and read here by hand: requests ask for listening
 //! and unconnected sockets only, so that a dump costs the same with ten connections and ten thousand.
 
+pub mod connection;
+
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -25,14 +27,7 @@ pub struct Queue {
 /// The queues of every listening TCP and Unix socket and of every unconnected UDP and Unix datagram
 /// socket in this network namespace, by inode.
 pub fn dump() -> io::Result<HashMap<u64, Queue>> {
-    let socket = rustix::net::socket_with(
-        AddressFamily::NETLINK,
-        SocketType::RAW,
-        SocketFlags::CLOEXEC,
-        Some(netlink::SOCK_DIAG),
-    )?;
-    // The kernel answers at once; this is for the day when it does not.
-    set_socket_timeout(&socket, Timeout::Recv, Some(Duration::from_secs(1)))?;
+    let socket = open()?;
     let mut queues = HashMap::new();
     for (sequence, family) in (1..).zip(FAMILIES) {
         match ask(&socket, sequence, family, &mut queues) {
@@ -41,6 +36,18 @@ pub fn dump() -> io::Result<HashMap<u64, Queue>> {
         }
     }
     Ok(queues)
+}
+
+fn open() -> io::Result<OwnedFd> {
+    let socket = rustix::net::socket_with(
+        AddressFamily::NETLINK,
+        SocketType::RAW,
+        SocketFlags::CLOEXEC,
+        Some(netlink::SOCK_DIAG),
+    )?;
+    // The kernel answers at once; this is for the day when it does not.
+    set_socket_timeout(&socket, Timeout::Recv, Some(Duration::from_secs(1)))?;
+    Ok(socket)
 }
 
 /// One family of sockets to ask for.
@@ -114,10 +121,15 @@ fn request(sequence: u32, family: &Family) -> Vec<u8> {
         body.extend(family.states.to_ne_bytes());
         body.extend([0; 48]);
     }
+    message(REQUEST_DUMP, sequence, &body)
+}
+
+/// A message with its header (`struct nlmsghdr`).
+fn message(flags: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
     let mut message = Vec::with_capacity(HEADER_BYTES + body.len());
     message.extend(((HEADER_BYTES + body.len()) as u32).to_ne_bytes());
     message.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
-    message.extend(REQUEST_DUMP.to_ne_bytes());
+    message.extend(flags.to_ne_bytes());
     message.extend(sequence.to_ne_bytes());
     message.extend([0; 4]);
     message.extend(body);

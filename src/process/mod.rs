@@ -103,6 +103,13 @@ impl Process {
         }
     }
 
+    /// Ends what is left of it and waits until all of it is gone.
+    pub async fn finish(mut self) {
+        if let Some(body) = self.body.take() {
+            body.end().await;
+        }
+    }
+
     /// Kills what is left in its group.
     pub fn kill_group(&self) {
         if let Some(body) = &self.body {

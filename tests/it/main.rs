@@ -19,6 +19,7 @@ mod dashboards;
 mod datagrams;
 mod documents;
 mod example;
+mod exec;
 mod forward;
 mod http;
 mod http2;

@@ -1,12 +1,12 @@
 //! Options of `runner`, and what is wrong with some.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Finding, Findings, Period, Size};
+use crate::handlers::check_argv;
 
 /// Options of `runner`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -77,20 +77,4 @@ pub(super) fn check(options: &Options) -> Findings {
 fn is_name(name: &str) -> bool {
     let known = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
     (1..=64).contains(&name.len()) && name.chars().all(known)
-}
-
-/// What is wrong with a program and its arguments.
-fn check_argv(path: &[&str], argv: &[String]) -> Option<Finding> {
-    let Some(program) = argv.first() else {
-        return Some(Finding::error(path, "expected a program and its arguments, found nothing"));
-    };
-    if argv.iter().any(|part| part.contains('\0')) {
-        return Some(Finding::error(path, "an argument cannot hold a NUL character"));
-    }
-    let file = Path::new(program);
-    if !file.is_absolute() {
-        let finding = Finding::error(path, format!("expected an absolute path, found `{program}`"));
-        return Some(finding.help("no shell and no PATH is asked for the program"));
-    }
-    (!file.exists()).then(|| Finding::warning(path, format!("there is no program `{program}`")))
 }

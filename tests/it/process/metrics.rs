@@ -118,6 +118,12 @@ handler = 'http'
 [listeners.ftp]
 bind = 'tcp://127.0.0.1:0'
 handler = 'ftp'
+[listeners.exec]
+bind = 'tcp://127.0.0.1:0'
+handler = 'cat'
+[handlers.cat]
+type = 'exec'
+argv = ['/bin/cat']
 [listeners.runner]
 bind = 'tcp://127.0.0.1:0'
 handler = 'runner'
