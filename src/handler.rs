@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 
 use crate::accounts::{Access, Accounts};
 use crate::config::{Findings, Timeouts, Transports};
+use crate::console::Consoles;
 pub use crate::net::{Answer, Conn, Packet};
 pub use crate::stats::{Counter, CounterKind, Counters, Ledger, Phase, RejectReason};
 use crate::upstream::Upstreams;
@@ -118,6 +119,7 @@ pub struct Context {
     state_dir: PathBuf,
     accounts: Option<Access>,
     upstreams: Option<Arc<Upstreams>>,
+    consoles: Option<Arc<Consoles>>,
 }
 
 impl Context {
@@ -128,6 +130,7 @@ impl Context {
             state_dir: state_dir.to_path_buf(),
             accounts: None,
             upstreams: None,
+            consoles: None,
         }
     }
 
@@ -160,6 +163,20 @@ impl Context {
     /// There are none where a handler is made without a gateway.
     pub fn upstreams(&self) -> Result<&Arc<Upstreams>, BuildError> {
         self.upstreams.as_ref().ok_or_else(|| BuildError::new("there are no upstreams without a gateway"))
+    }
+
+    /// The same in a gateway with these conversations.
+    #[must_use]
+    pub fn with_consoles(self, consoles: Arc<Consoles>) -> Self {
+        Context { consoles: Some(consoles), ..self }
+    }
+
+    /// The gateway's conversations.
+    ///
+    /// # Errors
+    /// There are none where a handler is made without a gateway.
+    pub fn consoles(&self) -> Result<&Arc<Consoles>, BuildError> {
+        self.consoles.as_ref().ok_or_else(|| BuildError::new("there are no conversations without a gateway"))
     }
 
     /// The listener's name.

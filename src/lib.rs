@@ -7,6 +7,7 @@
 //! - [`net`]: sockets: bound, accepted, read and written;
 //! - [`accounts`] and [`storage`]: who may log in, and their files;
 //! - [`upstream`]: where connections are carried to;
+//! - [`console`]: conversations that operators follow and answer;
 //! - [`process`]: programs that are run for connections;
 //! - [`handler`]: what a handler is;
 //! - [`handlers`]: the built-in ones, and their table;
@@ -36,6 +37,7 @@ compile_error!("polygate runs on Linux (5.6 or later): its sockets, locks and st
 pub mod accounts;
 pub mod admin;
 pub mod config;
+pub mod console;
 pub mod gateway;
 pub mod handler;
 pub mod handlers;

@@ -9,6 +9,7 @@ mod accounts;
 mod body;
 mod config;
 mod connections;
+mod consoles;
 mod extract;
 mod guard;
 mod health;
@@ -32,6 +33,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, Method, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
+use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -48,7 +50,12 @@ struct Api {
     metrics: Metrics,
     /// The OpenAPI document, which does not change while the program runs.
     openapi: String,
+    /// Places of those who follow something over a WebSocket.
+    followers: Arc<Semaphore>,
 }
+
+/// How many may follow something over a WebSocket at once; each holds a connection beside those that are counted.
+const FOLLOWERS: usize = 32;
 
 /// The state of every route.
 type Shared = Arc<Api>;
@@ -60,6 +67,7 @@ fn documented() -> OpenApiRouter<Shared> {
         .merge(info::routes())
         .merge(listeners::routes())
         .merge(connections::routes())
+        .merge(consoles::routes())
         .merge(config::routes())
         .merge(upstreams::routes())
         .merge(accounts::routes())
@@ -83,7 +91,12 @@ fn routers(supervisor: Supervisor) -> Routers {
     let current = Box::new(move || running.running().config.clone());
     let access = Arc::new(Access::new(current, stats.clone(), Routes::of(&document)));
     let metrics = Metrics::new(supervisor.clone());
-    let api = Arc::new(Api { supervisor, metrics, openapi: openapi::render(&document) });
+    let api = Arc::new(Api {
+        supervisor,
+        metrics,
+        openapi: openapi::render(&document),
+        followers: Arc::new(Semaphore::new(FOLLOWERS)),
+    });
     let (open, _) = health::routes().split_for_parts();
     Routers {
         api: dress(routes.with_state(api.clone()), &access),

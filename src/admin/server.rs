@@ -182,6 +182,7 @@ impl Server {
                 .header_read_timeout(self.deadlines.header)
                 .max_buf_size(BUFFER_BYTES)
                 .serve_connection(io, service)
+                .with_upgrades()
         );
         let ended = tokio::select! {
             ended = conn.as_mut() => ended,

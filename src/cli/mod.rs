@@ -6,6 +6,7 @@ mod check;
 mod client;
 mod config;
 mod connections;
+mod console;
 mod exit;
 mod find;
 mod findings;
@@ -92,6 +93,8 @@ enum Command {
     Connections(connections::Options),
     /// List what connections are carried to, or steer an endpoint of it
     Upstreams(upstreams::Options),
+    /// List the conversations of console listeners, or follow one listener's and answer them
+    Console(console::Options),
     /// Close a connection of the running gateway at once
     Kill {
         /// The connection's number, as `connections` lists it
@@ -149,6 +152,7 @@ fn dispatch(global: &Global, command: Command, inherited: Inherited) -> Result<E
         Command::Listeners(output) => listeners::run(&client(global)?, output).map(done),
         Command::Connections(options) => connections::run(&client(global)?, &options).map(done),
         Command::Upstreams(options) => upstreams::run(&client(global)?, &options).map(done),
+        Command::Console(options) => console::run(&client(global)?, &options).map(done),
         Command::Kill { id } => kill::run(&client(global)?, id).map(done),
         Command::Accounts(command) => accounts::run(&client(global)?, command).map(done),
         Command::Healthcheck(options) => Ok(health::run(global, options)),

@@ -1,6 +1,7 @@
 //! The built-in handlers. A new one is a file here, its `mod` line and its line in [`builtin`].
 
 pub mod chargen;
+pub mod console;
 pub mod daytime;
 pub mod discard;
 pub mod echo;
@@ -15,6 +16,7 @@ pub mod time;
 pub mod upper;
 
 pub use chargen::Chargen;
+pub use console::Console;
 pub use daytime::Daytime;
 pub use discard::Discard;
 pub use echo::Echo;
@@ -35,6 +37,7 @@ use crate::handler::Registry;
 pub fn builtin() -> Registry {
     Registry::new()
         .both::<Chargen>()
+        .stream::<Console>()
         .both::<Daytime>()
         .both::<Discard>()
         .both::<Echo>()

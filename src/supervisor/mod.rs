@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accounts::{Accounts, Slot};
 use crate::config::{self, Catalog, Config, Diagnostic, LoadError, Loaded, Plan};
+use crate::console::Consoles;
 use crate::handler::Registry;
 use crate::listener::OwnAddresses;
 use crate::net::{AdminSocket, Gate, Inherited};
@@ -46,6 +47,7 @@ struct Inner {
     data: Handle,
     /// Where connections are carried to.
     upstreams: Arc<Upstreams>,
+    consoles: Arc<Consoles>,
     /// The places of the whole process.
     process: Arc<Gate>,
     own: Arc<OwnAddresses>,
@@ -85,6 +87,7 @@ impl Supervisor {
         let drain = CancellationToken::new();
         let stats = Arc::new(Stats::new());
         let inner = Inner {
+            consoles: Arc::default(),
             upstreams: Arc::new(Upstreams::new(stats.clone(), data.clone())),
             source,
             registry: Arc::new(registry),
@@ -215,11 +218,6 @@ impl Supervisor {
     /// The accounts, if a listener's handler uses them.
     pub fn accounts(&self) -> Option<Arc<Accounts>> {
         self.inner.accounts.current()
-    }
-
-    /// Where connections are carried to.
-    pub fn upstreams(&self) -> &Arc<Upstreams> {
-        &self.inner.upstreams
     }
 
     /// The handler types.

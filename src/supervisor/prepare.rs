@@ -85,7 +85,8 @@ fn build_handlers(
                 let accounts = Access::new(inner.accounts.clone(), config.accounts.clone());
                 let context = Context::new(&listener.name, &config.state_dir)
                     .with_accounts(accounts)
-                    .with_upstreams(inner.upstreams.clone());
+                    .with_upstreams(inner.upstreams.clone())
+                    .with_consoles(inner.consoles.clone());
                 inner.registry.build(kind, options, &context).map_err(|error| ReloadError::Build {
                     listener: listener.name.clone(),
                     handler: listener.handler.name.clone(),

@@ -6,10 +6,25 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
+use super::Supervisor;
 use crate::config::{
     self, Catalog, Config, Diagnostic, Listener, LoadError, Loaded, Origin, Plan, ReadFile, Transport,
 };
+use crate::console::Consoles;
 use crate::stats::Stage;
+use crate::upstream::Upstreams;
+
+impl Supervisor {
+    /// The conversations of its operators.
+    pub fn consoles(&self) -> &Arc<Consoles> {
+        &self.inner.consoles
+    }
+
+    /// Where connections are carried to.
+    pub fn upstreams(&self) -> &Arc<Upstreams> {
+        &self.inner.upstreams
+    }
+}
 
 /// The configuration that runs.
 #[derive(Debug, Clone)]

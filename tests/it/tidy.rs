@@ -9,6 +9,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("stats", 0),
     ("version", 0),
     ("accounts", 1),
+    ("console", 1),
     ("net", 1),
     ("process", 1),
     ("storage", 1),

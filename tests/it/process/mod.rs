@@ -6,6 +6,7 @@ mod admin;
 mod admin_config;
 mod admin_http;
 mod commands;
+mod console;
 mod exit_codes;
 mod http;
 mod inherited;
