@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use crate::accounts::{Access, Accounts};
 use crate::config::{Findings, Timeouts, Transports};
 use crate::console::Consoles;
-pub use crate::net::{Answer, Conn, Packet};
+pub use crate::net::{Answer, Conn, Packet, Replier};
 pub use crate::stats::{Counter, CounterKind, Counters, Ledger, Phase, RejectReason};
 use crate::upstream::Upstreams;
 

@@ -40,11 +40,11 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Console)]
 struct Summary {
-    /// Its number: that of its connection.
+    /// Its number: that of its connection, or over datagrams one that no connection has.
     id: u64,
     /// The listener's name.
     listener: String,
-    /// `tcp` or `unix`.
+    /// `tcp`, `udp`, `unix` or `unixgram`.
     transport: &'static str,
     /// The other side.
     peer: String,

@@ -37,7 +37,7 @@ use crate::handler::Registry;
 pub fn builtin() -> Registry {
     Registry::new()
         .both::<Chargen>()
-        .stream::<Console>()
+        .both::<Console>()
         .both::<Daytime>()
         .both::<Discard>()
         .both::<Echo>()

@@ -4,15 +4,16 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use rustix::net::{RecvFlags, SendFlags, SocketAddrUnix};
+use rustix::net::{RecvFlags, SocketAddrUnix};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
+use super::later::{self, To, send_failure, send_unix, sent};
 use super::rate::SourceRates;
 use super::{Binding, Listening};
 use crate::config;
@@ -33,7 +34,7 @@ const LAST_BATCHES: usize = 1024;
 /// Receives from a UDP socket until the binding is let go or the listener stops.
 pub(super) async fn run_udp(listening: Arc<Listening>, mut binding: watch::Receiver<Arc<Binding>>) {
     let Listening::Udp(socket) = &*listening else { return };
-    let mut state = UdpLoop::new(socket);
+    let mut state = UdpLoop::new(socket, Arc::downgrade(&listening));
     loop {
         let current = binding.borrow_and_update().clone();
         tokio::select! {
@@ -60,6 +61,7 @@ enum Ask {
 /// A loop that may be left at any await and entered again, with another binding, without losing a datagram.
 struct UdpLoop<'a> {
     socket: &'a AsyncFd<std::net::UdpSocket>,
+    listening: Weak<Listening>,
     batch: Batch,
     rates: SourceRates,
     /// Datagrams in the batch, and the next one to look at.
@@ -70,9 +72,10 @@ struct UdpLoop<'a> {
 }
 
 impl<'a> UdpLoop<'a> {
-    fn new(socket: &'a AsyncFd<std::net::UdpSocket>) -> Self {
+    fn new(socket: &'a AsyncFd<std::net::UdpSocket>, listening: Weak<Listening>) -> Self {
         UdpLoop {
             socket,
+            listening,
             batch: Batch::new(socket.get_ref()),
             rates: SourceRates::new(),
             held: 0,
@@ -129,6 +132,8 @@ impl<'a> UdpLoop<'a> {
         let incoming = Incoming {
             peer: Peer::Inet(received.peer),
             inet: Some((received.peer, received.source)),
+            from: None,
+            listening: &self.listening,
             len: received.len,
             truncated: received.truncated,
         };
@@ -156,7 +161,7 @@ impl<'a> UdpLoop<'a> {
             Ask::Reactor => self.socket.try_io(Interest::WRITABLE, send)?,
             Ask::Kernel => send(self.socket.get_ref())?,
         }
-        sent(binding, len);
+        sent(&binding.site.ledger, len);
         Ok(())
     }
 
@@ -180,7 +185,8 @@ impl<'a> UdpLoop<'a> {
 /// Receives from a Unix datagram socket until the binding is let go or the listener stops.
 pub(super) async fn run_unixgram(listening: Arc<Listening>, mut binding: watch::Receiver<Arc<Binding>>) {
     let Listening::Unixgram(socket, _) = &*listening else { return };
-    let mut state = UnixgramLoop { socket, slot: vec![0; SLOT], rates: SourceRates::new() };
+    let weak = Arc::downgrade(&listening);
+    let mut state = UnixgramLoop { socket, listening: weak, slot: vec![0; SLOT], rates: SourceRates::new() };
     loop {
         let current = binding.borrow_and_update().clone();
         tokio::select! {
@@ -199,6 +205,7 @@ pub(super) async fn run_unixgram(listening: Arc<Listening>, mut binding: watch::
 
 struct UnixgramLoop<'a> {
     socket: &'a AsyncFd<std::os::unix::net::UnixDatagram>,
+    listening: Weak<Listening>,
     slot: Vec<u8>,
     rates: SourceRates,
 }
@@ -257,16 +264,17 @@ impl UnixgramLoop<'_> {
         let incoming = Incoming {
             peer: from.as_ref().map_or(Peer::Unnamed, |at| Peer::UnixAddress(name(at).into())),
             inet: None,
+            from: from.as_ref(),
+            listening: &self.listening,
             len: len.min(limit),
             truncated: len > limit,
         };
         let answered = answer(binding, &mut self.rates, &incoming, &mut self.slot, Instant::now());
         let (Some(len), Some(to)) = (answered, from) else { return Ok(()) };
-        // A peer that does not read gets nothing: it must not stall the others.
-        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        match rustix::net::sendto(self.socket.get_ref(), &self.slot[..len], flags, &to) {
-            Ok(_) => sent(binding, len),
-            Err(error) => binding.site.ledger.datagrams.drop_one(send_failure(&error.into())),
+        let ledger = &binding.site.ledger;
+        match send_unix(self.socket.get_ref(), &self.slot[..len], &to) {
+            Ok(()) => sent(ledger, len),
+            Err(error) => ledger.datagrams.drop_one(send_failure(&error)),
         }
         Ok(())
     }
@@ -288,23 +296,12 @@ fn name(at: &SocketAddrUnix) -> String {
     }
 }
 
-fn send_failure(error: &io::Error) -> DatagramDrop {
-    match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
-        Some(rustix::io::Errno::MSGSIZE) => DatagramDrop::TooLarge,
-        _ => DatagramDrop::SendError,
-    }
-}
-
-fn sent(binding: &Binding, len: usize) {
-    let counters = &binding.site.ledger.datagrams;
-    counters.sent.fetch_add(1, Relaxed);
-    counters.sent_bytes.fetch_add(len as u64, Relaxed);
-}
-
 /// What is known of a datagram besides its bytes.
-struct Incoming {
+struct Incoming<'a> {
     peer: Peer,
     inet: Option<(SocketAddr, Source)>,
+    from: Option<&'a SocketAddrUnix>,
+    listening: &'a Weak<Listening>,
     len: usize,
     truncated: bool,
 }
@@ -314,7 +311,7 @@ struct Incoming {
 fn answer(
     binding: &Binding,
     rates: &mut SourceRates,
-    incoming: &Incoming,
+    incoming: &Incoming<'_>,
     slot: &mut [u8],
     now: Instant,
 ) -> Option<usize> {
@@ -329,8 +326,14 @@ fn answer(
         return None;
     }
     let service = binding.rules.built.datagram.as_ref()?;
+    let later = || {
+        let inet = incoming.inet.map(|(peer, source)| To::Inet(peer, source));
+        let to = inet.or_else(|| incoming.from.cloned().map(To::Unix))?;
+        Some(later::replier(binding, incoming.listening, to))
+    };
     let mut packet = Packet::new(slot, incoming.len, &incoming.peer, binding.site.ledger.listener())
-        .received_at(&binding.site.address);
+        .received_at(&binding.site.address)
+        .answered_by(&later);
     // A handler's panic stays its own: this datagram is lost, the loop goes on.
     let answered = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| service.answer(&mut packet)));
     let len = packet.bytes().len();
@@ -355,7 +358,7 @@ fn answer(
 fn examine(
     binding: &Binding,
     rates: &mut SourceRates,
-    incoming: &Incoming,
+    incoming: &Incoming<'_>,
     now: Instant,
 ) -> Result<(), DatagramDrop> {
     let rules = &binding.rules;

@@ -8,6 +8,7 @@ pub mod clocks;
 mod datagram;
 mod door;
 mod guard;
+mod later;
 mod rate;
 mod stream;
 

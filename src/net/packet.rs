@@ -1,5 +1,6 @@
 //! One datagram, answered in place.
 
+use super::replier::Replier;
 use crate::stats::Peer;
 
 /// What becomes of a datagram after its handler saw it.
@@ -21,12 +22,23 @@ pub struct Packet<'a> {
     peer: &'a Peer,
     listener: &'a str,
     local: &'a str,
+    later: Later<'a>,
+}
+
+/// Makes the way back, where there is one.
+#[derive(Clone, Copy)]
+struct Later<'a>(Option<&'a dyn Fn() -> Option<Replier>>);
+
+impl std::fmt::Debug for Later<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "Later" } else { "Never" })
+    }
 }
 
 impl<'a> Packet<'a> {
     /// The first `len` bytes of the buffer came from `peer`; the rest is room for a longer answer.
     pub fn new(buffer: &'a mut [u8], len: usize, peer: &'a Peer, listener: &'a str) -> Self {
-        Packet { len: len.min(buffer.len()), buffer, peer, listener, local: "" }
+        Packet { len: len.min(buffer.len()), buffer, peer, listener, local: "", later: Later(None) }
     }
 
     /// The same with the address of the endpoint that received it.
@@ -34,6 +46,19 @@ impl<'a> Packet<'a> {
     pub fn received_at(mut self, local: &'a str) -> Self {
         self.local = local;
         self
+    }
+
+    /// The same with what makes the way back.
+    #[must_use]
+    pub fn answered_by(mut self, later: &'a dyn Fn() -> Option<Replier>) -> Self {
+        self.later = Later(Some(later));
+        self
+    }
+
+    /// The way back to the sender, for an answer that takes its time; none if the sender has no address. What is
+    /// sent that way comes besides the [`Answer`].
+    pub fn replier(&self) -> Option<Replier> {
+        self.later.0.and_then(|later| later())
     }
 
     /// The address of the endpoint that received it, as it is bound; empty where it was not said.

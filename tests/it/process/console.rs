@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::http::connect;
 use super::{Gateway, Running};
-use crate::client::Stream;
+use crate::client::{Datagrams, Stream};
 use crate::harness::eventually;
 
 const CONSOLE: &str = "
@@ -123,6 +123,42 @@ fn who_is_not_answered_in_time_gets_what_is_configured() {
     let mut client = gateway.connect("curt");
     client.say("hello?");
     client.is_ended();
+}
+
+#[test]
+fn a_sender_of_datagrams_has_a_conversation_too() {
+    let text = "
+        listeners.chat = { bind = ['udp://127.0.0.1:0', 'unixgram://chat.dgram'], handler = 'console' }
+        listeners.away = { bind = ['udp://127.0.0.1:0', 'unixgram://away.dgram'], handler = 'away' }
+        handlers.away = { type = 'console', timeout = '100ms', default_reply = 'nobody is here' }
+    ";
+    let gateway = Gateway::start(text);
+    for address in gateway.addresses("chat") {
+        let client = Datagrams::to(&address);
+        client.send("hello");
+        let id = with_entries(&gateway, 1);
+        assert_eq!(reply(&gateway, id, "hi").status, 200);
+        assert_eq!(client.recv(), b"hi");
+        client.send("again");
+        assert_eq!(with_entries(&gateway, 3), id);
+        // Another sender, another conversation.
+        let other = Datagrams::to(&address);
+        other.send("me");
+        other.send("too");
+        assert_ne!(with_entries(&gateway, 2), id);
+        let texts: Vec<String> = said(&gateway, id).into_iter().map(|(_, text)| text).collect();
+        assert_eq!(texts, ["hello", "hi", "again"]);
+    }
+    for address in gateway.addresses("away") {
+        Datagrams::to(&address).ask("hello?", "nobody is here");
+    }
+    for (listener, received, sent) in [("chat", 8, 2), ("away", 2, 2)] {
+        let view = gateway.json(&format!("/api/v1/listeners/{listener}"));
+        assert_eq!(
+            (&view["datagrams_received_total"], &view["datagrams_sent_total"]),
+            (&json!(received), &json!(sent))
+        );
+    }
 }
 
 /// A WebSocket as a client without a library has it.

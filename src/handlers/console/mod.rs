@@ -1,4 +1,8 @@
-//! `console`: every connection is a conversation that an operator follows and answers.
+//! `console`: every connection, and every sender of datagrams, is a conversation that an operator follows and
+//! answers.
+
+mod datagrams;
+mod text;
 
 use std::io;
 use std::sync::Arc;
@@ -11,7 +15,9 @@ use tokio::time::Instant;
 
 use crate::config::{Finding, Findings, Timeout, Transports};
 use crate::console::{About, Consoles, Speaker, Talk};
-use crate::handler::{BuildError, Conn, Context, Handler, StreamHandler};
+use crate::handler::{Answer, BuildError, Conn, Context, DatagramHandler, Handler, Packet, StreamHandler};
+use datagrams::Peers;
+use text::Text;
 
 /// What one read takes at most, and so one entry of a conversation holds.
 const CHUNK: usize = 4 * 1024;
@@ -21,7 +27,7 @@ const CHUNK: usize = 4 * 1024;
 #[serde(default, deny_unknown_fields)]
 #[schemars(title = "console")]
 pub struct Options {
-    /// Sent once when a connection is accepted.
+    /// Sent once when a connection is accepted. Datagrams have no beginning, so it does not apply to them.
     greeting: String,
     /// How long a client waits for an operator's answer.
     timeout: Timeout,
@@ -38,23 +44,39 @@ impl Default for Options {
 /// The `console` handler.
 #[derive(Debug)]
 pub struct Console {
-    options: Options,
+    options: Arc<Options>,
     consoles: Arc<Consoles>,
+    peers: Arc<Peers>,
 }
 
 impl Handler for Console {
     const NAME: &'static str = "console";
-    const TRANSPORTS: Transports = Transports::STREAMS;
+    const TRANSPORTS: Transports = Transports::ALL;
     type Options = Options;
 
-    fn check(options: &Options, _: Transports) -> Findings {
+    fn check(options: &Options, transports: Transports) -> Findings {
+        let mut findings = Vec::new();
+        if !options.greeting.is_empty() && !transports.intersects(Transports::STREAMS) {
+            let message =
+                "a greeting is for streams, and a listener with this handler has datagram endpoints only";
+            findings.push(Finding::error(&["greeting"], message));
+        }
         let never = !options.default_reply.is_empty() && options.timeout.get().is_none();
         let finding = || Finding::warning(&["default_reply"], "it is never sent, since `timeout` is off");
-        never.then(finding).into_iter().collect()
+        findings.extend(never.then(finding));
+        findings
+    }
+
+    fn amplifies(options: &Options) -> bool {
+        !options.default_reply.is_empty() && options.timeout.get().is_some()
     }
 
     fn new(options: Options, context: &Context) -> Result<Self, BuildError> {
-        Ok(Console { options, consoles: context.consoles()?.clone() })
+        Ok(Console {
+            options: Arc::new(options),
+            consoles: context.consoles()?.clone(),
+            peers: Arc::default(),
+        })
     }
 }
 
@@ -79,7 +101,13 @@ impl StreamHandler for Console {
     }
 }
 
-/// One conversation.
+impl DatagramHandler for Console {
+    fn answer(&self, packet: &mut Packet<'_>) -> Answer {
+        datagrams::heard(self, packet)
+    }
+}
+
+/// One conversation over a connection.
 struct Visit<'a> {
     options: &'a Options,
     talk: Talk,
@@ -137,59 +165,9 @@ impl Visit<'_> {
     }
 }
 
-/// Bytes become text although characters are cut between two reads.
-#[derive(Debug, Default)]
-struct Text {
-    /// The beginning of a character.
-    cut: Vec<u8>,
-}
-
-impl Text {
-    fn take(&mut self, bytes: &[u8]) -> String {
-        self.cut.extend_from_slice(bytes);
-        let all = std::mem::take(&mut self.cut);
-        let whole = all.len() - cut_off(&all);
-        self.cut = all[whole..].to_vec();
-        String::from_utf8_lossy(&all[..whole]).into_owned()
-    }
-
-    fn rest(&mut self) -> String {
-        String::from_utf8_lossy(&std::mem::take(&mut self.cut)).into_owned()
-    }
-}
-
-/// How many of the last bytes begin a character that is not complete.
-fn cut_off(bytes: &[u8]) -> usize {
-    for back in 1..=bytes.len().min(3) {
-        let length = match bytes[bytes.len() - back] {
-            0b1100_0000..=0b1101_1111 => 2,
-            0b1110_0000..=0b1110_1111 => 3,
-            0b1111_0000..=0b1111_0111 => 4,
-            0b1000_0000..=0b1011_1111 => continue,
-            _ => 1,
-        };
-        return if length > back { back } else { 0 };
-    }
-    0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn characters_may_be_cut_anywhere() {
-        let all = "aé€😀z";
-        for cut in 0..=all.len() {
-            let mut text = Text::default();
-            let (first, second) = all.as_bytes().split_at(cut);
-            assert_eq!(text.take(first) + &text.take(second) + &text.rest(), all, "cut at {cut}");
-        }
-        let mut text = Text::default();
-        assert_eq!(text.take(b"\xff\x80\xe2\x82") + &text.rest(), "\u{fffd}\u{fffd}\u{fffd}");
-        let mut text = Text::default();
-        assert_eq!(text.take(b"\x80\x80\x80\x80"), "\u{fffd}".repeat(4));
-    }
 
     #[test]
     fn a_reply_that_is_never_sent_is_a_warning() {

@@ -1,0 +1,130 @@
+//! Conversations over datagrams: a sender's first one begins it, and silence ends it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::{Console, Options};
+use crate::console::{About, Speaker, Talk};
+use crate::handler::{Answer, Packet, Replier};
+use crate::stats::Peer;
+
+/// A conversation ends when nothing has been said for so long.
+const IDLE: Duration = Duration::from_secs(300);
+
+/// Datagrams of one sender that wait to be noted.
+const QUEUE: usize = 16;
+
+/// Conversations of one listener at once: addresses can be forged, and must not take every place.
+const MOST: usize = 500;
+
+/// The most of a datagram that is noted, in bytes.
+const LONGEST: usize = 4 * 1024;
+
+/// Who talks over datagrams: endpoint and sender, and where what they say goes.
+#[derive(Debug, Default)]
+pub(super) struct Peers(Mutex<HashMap<Key, mpsc::Sender<String>>>);
+
+type Key = (Box<str>, Peer);
+
+impl Peers {
+    fn locked(&self) -> MutexGuard<'_, HashMap<Key, mpsc::Sender<String>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Notes a datagram. Called in the receive loop, so what cannot be noted at once is not.
+pub(super) fn heard(console: &Console, packet: &Packet<'_>) -> Answer {
+    let bytes = packet.bytes();
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(LONGEST)]).into_owned();
+    let key: Key = (packet.local().into(), packet.peer().clone());
+    let mut peers = console.peers.locked();
+    let text = match peers.get(&key) {
+        None => text,
+        Some(sender) => match sender.try_send(text) {
+            Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => return Answer::Silence,
+            // It is ending just now: this one begins the next.
+            Err(mpsc::error::TrySendError::Closed(text)) => text,
+        },
+    };
+    if peers.len() >= MOST {
+        tracing::debug!(target: "polygate::conn", listener = packet.listener(), "too many conversations");
+        return Answer::Silence;
+    }
+    // A reply without an address to go to is counted as that.
+    let Some(replier) = packet.replier() else { return Answer::Reply };
+    let about = About {
+        id: replier.id.0,
+        listener: packet.listener().into(),
+        transport: replier.transport,
+        peer: packet.peer().to_string(),
+    };
+    let Some(talk) = console.consoles.open(about) else {
+        tracing::debug!(target: "polygate::conn", listener = packet.listener(), "too many conversations");
+        return Answer::Silence;
+    };
+    let (sender, said) = mpsc::channel(QUEUE);
+    let _ = sender.try_send(text);
+    let forget = Forget { peers: console.peers.clone(), sender: sender.clone(), key: key.clone() };
+    peers.insert(key, sender);
+    drop(peers);
+    tokio::spawn(converse(console.options.clone(), talk, replier, said, forget));
+    Answer::Silence
+}
+
+/// Takes a sender off the list, unless the next conversation with the same one is there already.
+struct Forget {
+    peers: Arc<Peers>,
+    sender: mpsc::Sender<String>,
+    key: Key,
+}
+
+impl Drop for Forget {
+    fn drop(&mut self) {
+        let mut peers = self.peers.locked();
+        if peers.get(&self.key).is_some_and(|sender| sender.same_channel(&self.sender)) {
+            peers.remove(&self.key);
+        }
+    }
+}
+
+async fn converse(
+    options: Arc<Options>,
+    mut talk: Talk,
+    replier: Replier,
+    mut said: mpsc::Receiver<String>,
+    forget: Forget,
+) {
+    let mut due = None;
+    loop {
+        tokio::select! {
+            biased;
+            Some(reply) = talk.next() => {
+                if replier.send(reply.text.as_bytes()).is_err() {
+                    break;
+                }
+                talk.confirm(reply);
+                due = None;
+            }
+            Some(text) = said.recv() => {
+                talk.say(Speaker::Client, text);
+                let far = |time: Duration| Instant::now().checked_add(time);
+                due = due.or_else(|| options.timeout.get().and_then(far));
+            }
+            () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                due = None;
+                let nothing = options.default_reply.is_empty();
+                if nothing || replier.send(options.default_reply.as_bytes()).is_err() {
+                    break;
+                }
+                talk.say(Speaker::Gateway, options.default_reply.clone());
+            }
+            () = tokio::time::sleep(IDLE) => break,
+        }
+    }
+    said.close();
+    drop(forget);
+}

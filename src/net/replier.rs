@@ -1,0 +1,47 @@
+//! The way back to the sender of a datagram, for answers that take their time.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use crate::config::Transport;
+use crate::stats::ConnId;
+
+/// Sends to whoever sent a datagram, from the address that it was sent to, for as long as that endpoint is open.
+/// What is sent is counted with the listener's datagrams.
+#[derive(Clone)]
+pub struct Replier {
+    /// A number that no conn and no other replier has.
+    pub id: ConnId,
+    /// How the datagram came.
+    pub transport: Transport,
+    send: Arc<Sends>,
+}
+
+type Sends = dyn Fn(&[u8]) -> io::Result<()> + Send + Sync;
+
+impl fmt::Debug for Replier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replier").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Replier {
+    /// One that sends by that function, which does not block.
+    pub fn new(
+        id: ConnId,
+        transport: Transport,
+        send: impl Fn(&[u8]) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        Replier { id, transport, send: Arc::new(send) }
+    }
+
+    /// Sends one datagram, or none: there is no queue.
+    ///
+    /// # Errors
+    /// What the kernel says, [`WouldBlock`](io::ErrorKind::WouldBlock) among it, and `NotConnected` once the endpoint
+    /// is closed.
+    pub fn send(&self, bytes: &[u8]) -> io::Result<()> {
+        (self.send)(bytes)
+    }
+}
