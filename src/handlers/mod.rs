@@ -41,7 +41,7 @@ pub fn builtin() -> Registry {
         .both::<Daytime>()
         .both::<Discard>()
         .both::<Echo>()
-        .stream::<Exec>()
+        .both::<Exec>()
         .stream::<Forward>()
         .stream::<Ftp>()
         .stream::<Http>()

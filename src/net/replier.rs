@@ -4,8 +4,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use crate::config::Transport;
-use crate::stats::ConnId;
+use crate::stats::{ConnId, Ledger};
 
 /// Sends to whoever sent a datagram, from the address that it was sent to, for as long as that endpoint is open.
 /// What is sent is counted with the listener's datagrams.
@@ -13,8 +12,8 @@ use crate::stats::ConnId;
 pub struct Replier {
     /// A number that no conn and no other replier has.
     pub id: ConnId,
-    /// How the datagram came.
-    pub transport: Transport,
+    /// The account of the listener's transport.
+    pub ledger: Arc<Ledger>,
     send: Arc<Sends>,
 }
 
@@ -30,10 +29,10 @@ impl Replier {
     /// One that sends by that function, which does not block.
     pub fn new(
         id: ConnId,
-        transport: Transport,
+        ledger: Arc<Ledger>,
         send: impl Fn(&[u8]) -> io::Result<()> + Send + Sync + 'static,
     ) -> Self {
-        Replier { id, transport, send: Arc::new(send) }
+        Replier { id, ledger, send: Arc::new(send) }
     }
 
     /// Sends one datagram, or none: there is no queue.

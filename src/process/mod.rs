@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 
 pub use children::{adopt, reap};
 pub use counts::{Account, Counts, FAILURES, Names};
-pub use program::{Given, Program, Start, find_group, find_user};
+pub use program::{Given, Program, Start, Whose, find_group, find_user};
 pub use run::{Failed, output};
 
 use family::Family;

@@ -17,7 +17,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::family::{Family, VARIABLE};
 use super::log::{About, follow};
 use super::{Body, Counts, Process, children};
-use crate::stats::Meter;
+use crate::stats::{ConnId, Meter};
 
 /// Where programs look for others, unless they are told something else.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -63,6 +63,21 @@ pub struct Start {
     pub place: Option<OwnedSemaphorePermit>,
 }
 
+/// Whom a process runs for, as the log says it.
+#[derive(Debug, Clone)]
+pub struct Whose {
+    /// The listener.
+    pub listener: Arc<str>,
+    /// The conn, or a number that no conn has.
+    pub id: ConnId,
+}
+
+impl From<&Meter> for Whose {
+    fn from(meter: &Meter) -> Self {
+        Whose { listener: meter.site().ledger.listener().clone(), id: meter.id() }
+    }
+}
+
 impl From<Given> for Stdio {
     fn from(given: Given) -> Self {
         match given {
@@ -83,13 +98,12 @@ impl Program {
         args: &[String],
         env: &[(&'static str, String)],
         start: Start,
-        meter: &Meter,
+        whose: impl Into<Whose>,
     ) -> io::Result<Process> {
         let family = Family::new();
         let mut command = self.command(&family)?;
         command.args(args).envs(env.iter().map(|(key, value)| (*key, value)));
-        let listener: Arc<str> = meter.site().ledger.listener().clone();
-        let conn = meter.id().0;
+        let Whose { listener, id: ConnId(conn) } = whose.into();
         let program: Arc<str> = self.argv.first().map_or_else(|| "".into(), |name| name.as_str().into());
         let about = move |pid| About { listener, conn, program, pid };
         // Starting waits for the program's file to be read.

@@ -44,7 +44,7 @@ impl Place {
             Program { argv: ["/bin/sh", "-c", script].map(str::to_owned).into(), ..Program::default() };
         let start =
             Start { stdin: Given::Null, stdout, grace: None, counts: self.counts.clone(), place: None };
-        program.start(&[], &[], start, &self.meter).await.unwrap()
+        program.start(&[], &[], start, &*self.meter).await.unwrap()
     }
 
     async fn run(&self, script: &str, limit: usize, time: Duration) -> Result<String, Failed> {
@@ -157,7 +157,7 @@ async fn what_cannot_be_started_is_an_error() {
             counts: place.counts.clone(),
             place: None,
         };
-        let error = program.start(&[], &[], start, &place.meter).await.unwrap_err();
+        let error = program.start(&[], &[], start, &*place.meter).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
     }
     assert_eq!(place.count("polygate_processes_active"), [0]);

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use polygate::stats::CloseReason;
 
-use crate::client::Stream;
+use crate::client::{Datagrams, Stream};
 use crate::harness::{Gate, eventually};
 
 /// A gateway whose connections run a script, over TCP and a Unix socket.
@@ -197,6 +197,50 @@ fn a_client_that_resets_takes_its_program_with_it() {
     drop(client);
     eventually("it is closed", || gate.closed("run", CloseReason::Client) == 1);
     all_have_ended(&gate);
+}
+
+#[test]
+fn a_sender_of_datagrams_has_a_program_of_its_own() {
+    let gate = Gate::start(
+        r#"
+        listeners.run = { bind = ["udp://127.0.0.1:0", "unixgram://run.dgram"], handler = "run" }
+        [handlers.run]
+        type = "exec"
+        argv = ["/bin/cat"]
+        max_children = 2
+        grace = "50ms"
+        datagram_idle = "500ms"
+        "#,
+    );
+    for address in gate.addresses("run") {
+        let (one, other) = (Datagrams::to(&address), Datagrams::to(&address));
+        one.ask("hello", "hello");
+        other.ask("me", "me");
+        one.ask("again", "again");
+        // There is no place for a third.
+        Datagrams::to(&address).send("and me");
+        all_have_ended(&gate);
+        // The next datagram begins another.
+        one.ask("still there", "still there");
+        all_have_ended(&gate);
+    }
+    // More where the machine is so slow that somebody was idle in between.
+    assert!(processes(&gate, "polygate_processes_started_total") >= 6);
+}
+
+#[test]
+fn a_program_may_answer_a_datagram_and_end() {
+    let gate = Gate::start(
+        r#"
+        listeners.run = { bind = "udp://127.0.0.1:0", handler = "run" }
+        [handlers.run]
+        type = "exec"
+        argv = ["/bin/sh", "-c", "echo $PROTO $UDPREMOTEIP; exit 3"]
+        "#,
+    );
+    gate.datagrams("run").ask("x", "UDP 127.0.0.1\n");
+    all_have_ended(&gate);
+    assert_eq!(processes(&gate, "polygate_process_failures_total"), 1);
 }
 
 #[test]

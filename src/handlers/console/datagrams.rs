@@ -59,7 +59,7 @@ pub(super) fn heard(console: &Console, packet: &Packet<'_>) -> Answer {
     let about = About {
         id: replier.id.0,
         listener: packet.listener().into(),
-        transport: replier.transport,
+        transport: replier.ledger.transport(),
         peer: packet.peer().to_string(),
     };
     let Some(talk) = console.consoles.open(about) else {

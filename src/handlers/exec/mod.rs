@@ -1,8 +1,9 @@
 //! `exec`: a program for each connection, as inetd and ucspi-tcp run it.
 //!
 //! Over TCP the program gets the connection's own socket as standard input and output, and the gateway only
-//! watches. Else it gets a socket of its own, and the gateway carries the bytes.
+//! watches. Else it gets a socket of its own, and the gateway carries the bytes. A sender of datagrams has a process, too.
 
+mod datagrams;
 mod options;
 
 use std::io;
@@ -16,7 +17,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub use options::Options;
 
 use crate::config::{Findings, Transports};
-use crate::handler::{BuildError, Conn, Context, Counter, Handler, StreamHandler};
+use crate::handler::{
+    Answer, BuildError, Conn, Context, Counter, DatagramHandler, Handler, Packet, StreamHandler,
+};
 use crate::net::{Look, Relayed, Stream};
 use crate::process::{Counts, End, FAILURES, Given, Names, Process, Program, Start};
 use crate::stats::{CloseReason, Meter, Peer, Phase, ProcessFailure};
@@ -34,14 +37,15 @@ const NAMES: Names =
 /// The `exec` handler.
 #[derive(Debug)]
 pub struct Exec {
-    options: Options,
-    program: Program,
+    options: Arc<Options>,
+    program: Arc<Program>,
     places: Arc<Semaphore>,
+    peers: Arc<datagrams::Peers>,
 }
 
 impl Handler for Exec {
     const NAME: &'static str = "exec";
-    const TRANSPORTS: Transports = Transports::STREAMS;
+    const TRANSPORTS: Transports = Transports::ALL;
     const COUNTERS: &'static [Counter] = &NAMES.counters();
     type Options = Options;
 
@@ -49,10 +53,16 @@ impl Handler for Exec {
         options::check(options, transports)
     }
 
+    fn amplifies(_: &Options) -> bool {
+        // A program answers what it likes.
+        true
+    }
+
     fn new(options: Options, _: &Context) -> Result<Self, BuildError> {
         let places = usize::try_from(options.max_children).unwrap_or(Semaphore::MAX_PERMITS);
-        let program = options::program(&options)?;
-        Ok(Exec { options, program, places: Arc::new(Semaphore::new(places)) })
+        let program = Arc::new(options::program(&options)?);
+        let places = Arc::new(Semaphore::new(places));
+        Ok(Exec { options: Arc::new(options), program, places, peers: Arc::default() })
     }
 }
 
@@ -77,6 +87,12 @@ impl StreamHandler for Exec {
     }
 }
 
+impl DatagramHandler for Exec {
+    fn answer(&self, packet: &mut Packet<'_>) -> Answer {
+        datagrams::heard(self, packet)
+    }
+}
+
 /// One connection's program before it starts.
 struct Run<'a> {
     exec: &'a Exec,
@@ -97,7 +113,7 @@ impl Run<'_> {
             counts: counts.clone(),
             place: Some(place),
         };
-        match exec.program.start(&[], &env, start, &meter).await {
+        match exec.program.start(&[], &env, start, &*meter).await {
             Ok(process) => {
                 meter.describe("pid", process.id().to_string());
                 Some((process, counts))

@@ -40,7 +40,10 @@ pub struct Options {
     /// How long it may take to end after SIGTERM before it is killed.
     #[serde(default = "grace")]
     pub(super) grace: Period,
-    /// How many may run at once, over all connections: 1 to 10,000. A connection that waits 10 seconds for its turn is
+    /// How long a program for a sender of datagrams may go on while nothing comes and nothing goes.
+    #[serde(default = "datagram_idle")]
+    pub(super) datagram_idle: Period,
+    /// How many may run at once, over all connections and senders: 1 to 10,000. A connection that waits 10 seconds for its turn is
     /// closed.
     #[serde(default = "max_children")]
     pub(super) max_children: u32,
@@ -71,6 +74,10 @@ fn grace() -> Period {
     Period::after_secs(2)
 }
 
+fn datagram_idle() -> Period {
+    Period::after_secs(60)
+}
+
 fn max_children() -> u32 {
     100
 }
@@ -91,7 +98,8 @@ pub(super) fn check(options: &Options, transports: Transports) -> Findings {
             findings.push(Finding::error(&["env", name], "a variable cannot hold a NUL character"));
         }
     }
-    if options.io == Io::Socket && transports.contains(Transport::Unix) {
+    let others = transports.contains(Transport::Unix) || transports.intersects(Transports::DATAGRAMS);
+    if options.io == Io::Socket && others {
         let finding =
             Finding::error(&["io"], "only connections of tcp:// endpoints can be given to a program");
         findings.push(finding.help("write io = \"auto\" or \"pump\""));

@@ -1,0 +1,181 @@
+//! Programs for senders of datagrams: one process each, from the first datagram until the process or the talk ends.
+//!
+//! Its standard input and output are a datagram socket, so that what it reads and writes at once is one datagram.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::unix::net::UnixDatagram;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::net::RecvFlags;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use super::{Exec, NAMES, Options};
+use crate::handler::{Answer, Packet, Replier};
+use crate::process::{Counts, End, Given, Process, Program, Start, Whose};
+use crate::stats::{Peer, ProcessFailure};
+
+/// Datagrams that wait for one process.
+const QUEUE: usize = 16;
+
+/// The longest datagram.
+const LONGEST: usize = 64 * 1024;
+
+/// Who has a process: endpoint and sender, and where their datagrams go.
+#[derive(Debug, Default)]
+pub(super) struct Peers(Mutex<HashMap<Key, mpsc::Sender<Box<[u8]>>>>);
+
+type Key = (Box<str>, Peer);
+
+impl Peers {
+    fn locked(&self) -> MutexGuard<'_, HashMap<Key, mpsc::Sender<Box<[u8]>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Gives a datagram to its sender's process. Called in the receive loop: what does not fit is lost, as datagrams are.
+pub(super) fn heard(exec: &Exec, packet: &Packet<'_>) -> Answer {
+    let key: Key = (packet.local().into(), packet.peer().clone());
+    let mut peers = exec.peers.locked();
+    let mut bytes: Box<[u8]> = packet.bytes().into();
+    if let Some(sender) = peers.get(&key) {
+        match sender.try_send(bytes) {
+            Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => return Answer::Silence,
+            // It is ending just now: this one begins the next.
+            Err(mpsc::error::TrySendError::Closed(unsent)) => bytes = unsent,
+        }
+    }
+    // A reply without an address to go to is counted as that.
+    let Some(replier) = packet.replier() else { return Answer::Reply };
+    let Ok(place) = exec.places.clone().try_acquire_owned() else {
+        tracing::debug!(target: "polygate::process", listener = packet.listener(), "max_children run already");
+        return Answer::Silence;
+    };
+    let (sender, datagrams) = mpsc::channel(QUEUE);
+    let _ = sender.try_send(bytes);
+    let forget = Forget { peers: exec.peers.clone(), sender: sender.clone(), key: key.clone() };
+    peers.insert(key, sender);
+    drop(peers);
+    let talk = Talk {
+        options: exec.options.clone(),
+        program: exec.program.clone(),
+        counts: Counts::of(&replier.ledger, NAMES),
+        env: environment(packet),
+        replier,
+        datagrams,
+    };
+    tokio::spawn(async move {
+        let id = talk.replier.id;
+        let listener = talk.replier.ledger.listener().clone();
+        if let Err(error) = talk.run(place, forget).await {
+            tracing::warn!(target: "polygate::process", conn = id.0, %listener, %error, "failed");
+        }
+    });
+    Answer::Silence
+}
+
+/// Takes a sender off the list, unless its next process is there already.
+struct Forget {
+    peers: Arc<Peers>,
+    sender: mpsc::Sender<Box<[u8]>>,
+    key: Key,
+}
+
+impl Drop for Forget {
+    fn drop(&mut self) {
+        let mut peers = self.peers.locked();
+        if peers.get(&self.key).is_some_and(|sender| sender.same_channel(&self.sender)) {
+            peers.remove(&self.key);
+        }
+    }
+}
+
+struct Talk {
+    options: Arc<Options>,
+    program: Arc<Program>,
+    counts: Counts,
+    env: Vec<(&'static str, String)>,
+    replier: Replier,
+    datagrams: mpsc::Receiver<Box<[u8]>>,
+}
+
+impl Talk {
+    async fn run(mut self, place: OwnedSemaphorePermit, forget: Forget) -> io::Result<()> {
+        let (ours, theirs) = UnixDatagram::pair()?;
+        ours.set_nonblocking(true)?;
+        let ours = tokio::net::UnixDatagram::from_std(ours)?;
+        let start = Start {
+            stdin: Given::File(theirs.try_clone()?.into()),
+            stdout: Given::File(theirs.into()),
+            grace: Some(self.options.grace.get()),
+            counts: self.counts.clone(),
+            place: Some(place),
+        };
+        let whose = Whose { listener: self.replier.ledger.listener().clone(), id: self.replier.id };
+        let process = self.program.start(&[], &self.env, start, whose).await;
+        let process = process.inspect_err(|_| self.counts.fail(ProcessFailure::Spawn))?;
+        let mut buffer = vec![0; LONGEST];
+        let timeout = self.options.timeout.get();
+        let carried = self.carry(&process, &ours, &mut buffer);
+        let ended = match timeout {
+            Some(time) => tokio::time::timeout(time, carried).await,
+            None => Ok(carried.await),
+        };
+        match ended {
+            Err(_) => self.counts.fail(ProcessFailure::Timeout),
+            Ok(Some(End::Signal(_))) => self.counts.fail(ProcessFailure::Signal),
+            Ok(Some(end)) if !end.is_success() => self.counts.fail(ProcessFailure::Exit),
+            Ok(_) => {}
+        }
+        self.datagrams.close();
+        drop(forget);
+        // What it has written before its end, asked of the kernel: the reactor may not have told yet.
+        while let Ok((_, n)) = rustix::net::recv(&ours, buffer.as_mut_slice(), RecvFlags::DONTWAIT) {
+            let _ = self.replier.send(&buffer[..n.min(LONGEST)]);
+        }
+        process.finish().await;
+        Ok(())
+    }
+
+    /// Carries datagrams until the process ends, or none if nobody has said anything for too long or the endpoint is
+    /// closed.
+    async fn carry(
+        &mut self,
+        process: &Process,
+        socket: &tokio::net::UnixDatagram,
+        buffer: &mut [u8],
+    ) -> Option<End> {
+        loop {
+            tokio::select! {
+                biased;
+                end = process.wait() => return end.ok(),
+                written = socket.recv(buffer) => {
+                    let sent = self.replier.send(&buffer[..written.ok()?]);
+                    if sent.is_err_and(|error| error.kind() == io::ErrorKind::NotConnected) {
+                        return None;
+                    }
+                }
+                Some(datagram) = self.datagrams.recv() => {
+                    // A process that does not read loses what comes.
+                    let flags = rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL;
+                    let _ = rustix::net::send(socket, &datagram, flags);
+                }
+                () = tokio::time::sleep(self.options.datagram_idle.get()) => return None,
+            }
+        }
+    }
+}
+
+/// What tells the program of the sender, in words like those of ucspi-tcp.
+fn environment(packet: &Packet<'_>) -> Vec<(&'static str, String)> {
+    match packet.peer() {
+        Peer::Inet(peer) => vec![
+            ("PROTO", "UDP".to_owned()),
+            ("UDPREMOTEIP", peer.ip().to_canonical().to_string()),
+            ("UDPREMOTEPORT", peer.port().to_string()),
+        ],
+        peer => {
+            vec![("PROTO", "UNIX".to_owned()), ("UNIXREMOTEPATH", peer.to_string())]
+        }
+    }
+}
