@@ -12,6 +12,7 @@ mod http;
 mod inherited;
 mod metrics;
 mod notify;
+mod orphans;
 mod scrape;
 mod signals;
 mod start;
