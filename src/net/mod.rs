@@ -12,6 +12,7 @@ mod relay;
 mod replier;
 pub mod sock_diag;
 mod stream;
+pub mod tls;
 pub mod udp;
 mod unix;
 

@@ -99,6 +99,34 @@ label! {
 }
 
 label! {
+    /// A version of TLS.
+    TlsVersion {
+        /// 1.2 (RFC 5246).
+        V12 = "1.2",
+        /// 1.3 (RFC 8446).
+        V13 = "1.3",
+    }
+}
+
+label! {
+    /// Why a TLS handshake failed.
+    TlsFailure {
+        /// Out of time.
+        Timeout = "timeout",
+        /// The peer does not speak TLS, or a version that we do not, or breaks its rules.
+        Protocol = "protocol",
+        /// No cipher suite, key exchange or signature in common.
+        NoSharedCipher = "no_shared_cipher",
+        /// The client's certificate is missing or not good, or the client does not take ours.
+        BadCertificate = "bad_certificate",
+        /// The peer went away.
+        Eof = "eof",
+        /// Anything else.
+        Other = "other",
+    }
+}
+
+label! {
     /// An error of `accept(2)`.
     AcceptError {
         /// The process is out of file descriptors.

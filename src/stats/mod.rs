@@ -24,7 +24,7 @@ pub use events::{Event, EventKind, EventKinds, Events, MAX_SUBSCRIBERS, REPLAY, 
 pub use histogram::{Histogram, LIFETIME_SECONDS, WORK_SECONDS};
 pub use labels::{
     AcceptError, CloseReason, ConnectFailure, DatagramDrop, LogLevel, ProcessFailure, RejectReason, Stage,
-    Trigger,
+    TlsFailure, TlsVersion, Trigger,
 };
 pub use ledger::Ledger;
 pub use meter::{ConnId, Meter, Peer, Phase, Site};
