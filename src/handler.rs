@@ -20,6 +20,7 @@ use crate::accounts::{Access, Accounts};
 use crate::config::{Findings, Timeouts, Transports};
 use crate::console::Consoles;
 pub use crate::net::{Answer, Conn, Packet, Replier};
+pub use crate::net::tls::Acceptor;
 pub use crate::stats::{Counter, CounterKind, Counters, Ledger, Phase, RejectReason};
 use crate::upstream::Upstreams;
 
@@ -32,6 +33,10 @@ pub trait Handler: Sized + Send + Sync + 'static {
     /// Numbers of its own that it counts, exported with the listener's labels.
     const COUNTERS: &'static [Counter] = &[];
 
+    /// Whether it begins TLS itself, inside its protocol ([`Conn::start_tls`]). A listener's `tls` table then only
+    /// says with what certificate ([`Context::tls`]); else the gateway does all of it before [`StreamHandler::serve`].
+    const STARTS_TLS: bool = false;
+
     /// Its options in `[handlers.NAME]`, with `#[serde(default, deny_unknown_fields)]`: what is not written
     /// has a default. They serialise to what the effective configuration shows.
     type Options: DeserializeOwned + Serialize + JsonSchema;
@@ -43,9 +48,15 @@ pub trait Handler: Sized + Send + Sync + 'static {
     }
 
     /// What `check` warns of where an endpoint for connections is reachable from other machines. The place is the
-    /// endpoint's, whatever the findings say.
-    fn check_in_public(options: &Self::Options) -> Findings {
-        let _ = options;
+    /// endpoint's, whatever the findings say. `has_tls` says that the listener has a `tls` table.
+    fn check_in_public(options: &Self::Options, has_tls: bool) -> Findings {
+        let _ = (options, has_tls);
+        Vec::new()
+    }
+
+    /// Looks at options where the listener has a `tls` table, or has none; for those that begin TLS themselves.
+    fn check_tls(options: &Self::Options, has_table: bool) -> Findings {
+        let _ = (options, has_table);
         Vec::new()
     }
 
@@ -120,6 +131,7 @@ pub struct Context {
     accounts: Option<Access>,
     upstreams: Option<Arc<Upstreams>>,
     consoles: Option<Arc<Consoles>>,
+    tls: Option<Acceptor>,
 }
 
 impl Context {
@@ -131,7 +143,19 @@ impl Context {
             accounts: None,
             upstreams: None,
             consoles: None,
+            tls: None,
         }
+    }
+
+    /// The same on a listener with that certificate.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Acceptor>) -> Self {
+        Context { tls, ..self }
+    }
+
+    /// What TLS is begun with; none where the listener has no `tls` table.
+    pub fn tls(&self) -> Option<&Acceptor> {
+        self.tls.as_ref()
     }
 
     /// The same with a way to the gateway's accounts.
@@ -215,7 +239,10 @@ impl<H: StreamHandler> StreamService for H {
     fn spawn(self: Arc<Self>, mut conn: Conn) {
         let meter = conn.meter().clone();
         let task = tokio::spawn(async move {
-            let result = self.serve(&mut conn).await;
+            let result = match conn.prepare().await {
+                Ok(()) => self.serve(&mut conn).await,
+                Err(error) => Err(error),
+            };
             conn.finish(result).await;
         });
         meter.arm(task.abort_handle());

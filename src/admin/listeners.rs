@@ -12,7 +12,7 @@ use super::Shared;
 use super::extract::Path;
 use super::openapi::{Fault, NotFound, Refused};
 use super::problem::Error;
-use super::wire::List;
+use super::wire::{List, time};
 use crate::config::{self, Overload, Timeout, Timeouts};
 use crate::stats::{LedgerSnapshot, Snapshot};
 use crate::supervisor::{ListenerView, State as Accepting};
@@ -44,6 +44,10 @@ struct Listener {
     deny: Vec<String>,
     limits: Limits,
     timeouts: TimeoutSeconds,
+    /// Its certificate; null: there is none.
+    tls: Option<Certificate>,
+    /// Networks that may say in a PROXY header where a connection comes from; null: no header is read.
+    proxy_protocol: Option<Vec<String>>,
     /// The configuration that last changed it.
     generation: u64,
     connections_active: u64,
@@ -86,6 +90,17 @@ struct Limits {
     overload: Overload,
 }
 
+/// A certificate.
+#[derive(Debug, Serialize, ToSchema)]
+struct Certificate {
+    /// The file that it was read from.
+    cert: String,
+    /// Whether clients must show one of theirs.
+    client_certificates: bool,
+    not_before: String,
+    not_after: String,
+}
+
 /// How long; null is off.
 #[derive(Debug, Serialize, ToSchema)]
 struct TimeoutSeconds {
@@ -126,7 +141,7 @@ impl From<&config::Limits> for Limits {
 
 impl Listener {
     fn of(view: ListenerView, snapshot: &Snapshot) -> Self {
-        let ListenerView { config, state, endpoints, generation } = view;
+        let ListenerView { config, state, endpoints, generation, certificate } = view;
         let sum = |read: fn(&LedgerSnapshot) -> u64| snapshot.of_listener(&config.name).map(read).sum();
         let endpoints = endpoints.into_iter().map(|endpoint| Endpoint {
             bind: endpoint.bind,
@@ -140,6 +155,14 @@ impl Listener {
             deny: config.deny.iter().map(ToString::to_string).collect(),
             limits: (&config.limits).into(),
             timeouts: (&config.timeouts).into(),
+            tls: config.tls.as_ref().zip(certificate).map(|(tls, validity)| Certificate {
+                cert: tls.cert.display().to_string(),
+                client_certificates: tls.client_ca.is_some(),
+                not_before: time(validity.from),
+                not_after: time(validity.until),
+            }),
+            proxy_protocol: (config.proxy_protocol.as_ref())
+                .map(|proxy| proxy.from.iter().map(ToString::to_string).collect()),
             generation,
             connections_active: sum(|l| l.active),
             connections_accepted_total: sum(|l| l.accepted),

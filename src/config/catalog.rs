@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::diagnostic::Severity;
 use super::endpoint::Transports;
 use super::model::Timeouts;
+use super::tls::{Pem, PemError, Validity};
 
 /// The handler types that a configuration may name.
 pub trait Catalog: Send + Sync {
@@ -15,6 +16,12 @@ pub trait Catalog: Send + Sync {
     fn get(&self, name: &str) -> Option<&dyn HandlerType> {
         self.types().into_iter().find(|t| t.name() == name)
     }
+
+    /// Looks at a certificate, its key and the roots of the clients, and says from when to when it is valid.
+    ///
+    /// # Errors
+    /// Which of them is not what it should be.
+    fn check_pem(&self, pem: &Pem) -> Result<Validity, PemError>;
 }
 
 /// One handler type, as the configuration sees it.
@@ -28,8 +35,9 @@ pub trait HandlerType: Send + Sync {
     /// Looks at options that fit the schema. `transports` are those of one listener that uses them.
     fn check(&self, options: &Value, transports: Transports) -> Findings;
     /// What to warn of where an endpoint for connections is reachable from other machines.
-    fn check_in_public(&self, options: &Value) -> Findings {
-        let _ = options;
+    /// `has_tls` says that the listener has a certificate.
+    fn check_in_public(&self, options: &Value, has_tls: bool) -> Findings {
+        let _ = (options, has_tls);
         Vec::new()
     }
     /// The options with every default filled in; the error is serde's, for what the schema let pass.
@@ -40,6 +48,15 @@ pub trait HandlerType: Send + Sync {
     fn upstream(&self, options: &Value) -> Option<(&'static str, String)> {
         let _ = options;
         None
+    }
+    /// Whether it begins TLS itself, inside its protocol: then a listener's `tls` only says with what certificate.
+    fn starts_tls(&self) -> bool {
+        false
+    }
+    /// Looks at options where the listener has a `tls` table, or has none.
+    fn check_tls(&self, options: &Value, has_table: bool) -> Findings {
+        let _ = (options, has_table);
+        Vec::new()
     }
     /// The timeouts where neither the listener nor `[defaults]` says anything.
     fn default_timeouts(&self) -> Timeouts;

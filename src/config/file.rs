@@ -13,9 +13,11 @@ use super::text::{FilePath, HostName, LogFilter, Network};
 use super::values::{Period, Size, Timeout};
 
 mod shapes;
+mod tls;
 mod upstreams;
 
 pub(super) use shapes::{AdminBind, List, OneOrMany, Table};
+pub(super) use tls::{ProxyProtocolFile, TlsFile};
 pub(super) use upstreams::{HealthFile, TargetFile, UpstreamFile};
 
 /// A polygate configuration.
@@ -71,6 +73,8 @@ pub(super) struct AdminFile {
     pub(super) token_file: Option<FilePath>,
     /// Tokens, each under its name. As soon as there is one, requests need one. Default: none.
     pub(super) tokens: Option<Table<TokenFile>>,
+    /// TLS on the TCP endpoints of `bind`. Default: none.
+    pub(super) tls: Option<TlsFile>,
 }
 
 /// `[admin.tokens.NAME]`
@@ -195,6 +199,10 @@ pub(super) struct ListenerFile {
     pub(super) socket: Option<SocketFile>,
     /// Rules for datagrams.
     pub(super) datagrams: Option<DatagramsFile>,
+    /// TLS on its connections. Handlers that begin TLS themselves (ftp) take the certificate from here.
+    pub(super) tls: Option<TlsFile>,
+    /// PROXY headers before its connections, by which a load balancer tells who they are from.
+    pub(super) proxy_protocol: Option<ProxyProtocolFile>,
 }
 
 /// `limits` of a listener.

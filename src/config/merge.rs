@@ -107,6 +107,8 @@ pub(super) fn listener(
         timeouts: layers.timeouts(own_timeouts, timeouts),
         socket: layers.socket(socket),
         datagrams: layers.datagrams(datagrams),
+        tls: None,
+        proxy_protocol: None,
         bind,
     }
 }

@@ -25,6 +25,7 @@ mod report;
 mod schema;
 mod substitute;
 mod text;
+mod tls;
 mod tree;
 pub mod upstream;
 pub mod values;
@@ -42,6 +43,7 @@ pub use model::*;
 pub use plan::{Changed, Plan, plan};
 pub use schema::{schema, schema_text};
 pub use text::BadValue;
+pub use tls::{MinVersion, Pem, PemError, ProxyProtocol, Tls, Validity};
 pub use upstream::{Balance, Health, HealthKind, Passive, SendProxy, Target, Upstream};
 pub use values::{Period, Size, Timeout};
 

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::access::{Open, Token};
 use super::endpoint::{Endpoint, Transports};
+use super::tls::{ProxyProtocol, Tls};
 use super::upstream::Upstream;
 use super::values::{Period, Size, Timeout};
 
@@ -90,6 +91,8 @@ pub struct Admin {
     pub open: Vec<Open>,
     /// The tokens; where there is one, requests need one.
     pub tokens: Vec<Token>,
+    /// TLS on `bind`, TCP alone.
+    pub tls: Option<Tls>,
 }
 
 /// `[log]`
@@ -205,6 +208,10 @@ pub struct Listener {
     pub socket: SocketOptions,
     /// Rules for datagrams.
     pub datagrams: Datagrams,
+    /// TLS on connections.
+    pub tls: Option<Tls>,
+    /// PROXY headers before connections.
+    pub proxy_protocol: Option<ProxyProtocol>,
 }
 
 impl Listener {

@@ -114,6 +114,9 @@ fn by_name(config: &Config) -> HashMap<&str, &Listener> {
 fn settings(old: &Config, new: &Config) -> Vec<String> {
     let mut keys = Vec::new();
     differing("admin", &serde(&old.admin), &serde(&new.admin), &mut keys);
+    if old.admin.tls != new.admin.tls && !keys.iter().any(|key| key.starts_with("admin.tls")) {
+        keys.push("admin.tls".into());
+    }
     differing("log", &serde(&old.log), &serde(&new.log), &mut keys);
     differing("upstreams", &upstreams(old), &upstreams(new), &mut keys);
     differing("reload", &serde(&old.reload), &serde(&new.reload), &mut keys);
@@ -156,6 +159,12 @@ fn changes(old: &Listener, new: &Listener) -> Vec<String> {
     differing("timeouts", &serde(&old.timeouts), &serde(&new.timeouts), &mut keys);
     differing("socket", &serde(&old.socket), &serde(&new.socket), &mut keys);
     differing("datagrams", &serde(&old.datagrams), &serde(&new.datagrams), &mut keys);
+    differing("proxy_protocol", &serde(&old.proxy_protocol), &serde(&new.proxy_protocol), &mut keys);
+    differing("tls", &serde(&old.tls), &serde(&new.tls), &mut keys);
+    // Other certificates in files of the same name.
+    if old.tls != new.tls && !keys.iter().any(|key| key.starts_with("tls")) {
+        keys.push("tls".into());
+    }
     keys
 }
 

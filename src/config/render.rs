@@ -85,6 +85,9 @@ impl Admin {
             "metrics_bind": bind(&self.metrics_bind),
             "open": self.open,
         });
+        if let Some(tls) = &self.tls {
+            admin["tls"] = json!(tls);
+        }
         let mut tokens = Map::new();
         for token in &self.tokens {
             let file = token.file.as_ref().map(|path| path.display().to_string());
@@ -134,6 +137,12 @@ impl Listener {
             "deny": self.deny,
         });
         if let Value::Object(keys) = &mut listener {
+            if let Some(tls) = &self.tls {
+                keys.insert("tls".into(), json!(tls));
+            }
+            if let Some(proxy) = &self.proxy_protocol {
+                keys.insert("proxy_protocol".into(), json!(proxy));
+            }
             keys.extend(tables);
         }
         listener

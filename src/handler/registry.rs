@@ -10,7 +10,10 @@ use super::{
     BuildError, Context, Counter, DatagramHandler, DatagramService, Handler, RejectReason, StreamHandler,
     StreamService,
 };
-use crate::config::{Catalog, Finding, Findings, HandlerType, Timeouts, Transports};
+use crate::config::{
+    Catalog, Finding, Findings, HandlerType, MinVersion, Pem, PemError, Timeouts, Transports, Validity,
+};
+use crate::net::tls::Acceptor;
 
 /// A handler made for a listener.
 #[derive(Clone)]
@@ -25,8 +28,8 @@ pub struct Built {
     pub refusals: Arc<[Option<Cow<'static, [u8]>>]>,
     /// What it counts.
     pub counters: Arc<[Counter]>,
-    /// The protocols that it offers by ALPN.
-    pub alpn: &'static [&'static str],
+    /// Whether it begins TLS itself.
+    pub starts_tls: bool,
 }
 
 impl std::fmt::Debug for Built {
@@ -40,6 +43,7 @@ trait Kind: HandlerType {
     fn build(&self, options: &Value, context: &Context) -> Result<Built, BuildError>;
     fn as_type(&self) -> &dyn HandlerType;
     fn counters(&self) -> &'static [Counter];
+    fn alpn(&self) -> &'static [&'static str];
 }
 
 /// The handler types that a gateway knows.
@@ -86,6 +90,11 @@ impl Registry {
         self.0.values().flat_map(|kind| kind.counters()).copied().collect()
     }
 
+    /// The protocols that the type offers by ALPN.
+    pub fn alpn(&self, kind: &str) -> &'static [&'static str] {
+        self.0.get(kind).map_or(&[], |kind| kind.alpn())
+    }
+
     /// Makes a handler of that type.
     ///
     /// # Errors
@@ -97,6 +106,10 @@ impl Registry {
 }
 
 impl Catalog for Registry {
+    fn check_pem(&self, pem: &Pem) -> Result<Validity, PemError> {
+        Acceptor::new(pem, MinVersion::V12, &[]).map(|acceptor| acceptor.validity())
+    }
+
     fn types(&self) -> Vec<&dyn HandlerType> {
         self.0.values().map(|kind| kind.as_type()).collect()
     }
@@ -154,8 +167,8 @@ impl<H: Handler> HandlerType for Typed<H> {
         serde_json::to_value(options).map_err(|error| error.to_string())
     }
 
-    fn check_in_public(&self, options: &Value) -> Findings {
-        Self::decode(options).map(|options| H::check_in_public(&options)).unwrap_or_default()
+    fn check_in_public(&self, options: &Value, has_tls: bool) -> Findings {
+        Self::decode(options).map(|options| H::check_in_public(&options, has_tls)).unwrap_or_default()
     }
 
     fn amplifies(&self, options: &Value) -> bool {
@@ -165,6 +178,14 @@ impl<H: Handler> HandlerType for Typed<H> {
     fn upstream(&self, options: &Value) -> Option<(&'static str, String)> {
         let options = Self::decode(options).ok()?;
         H::upstream(&options).map(|(key, name)| (key, name.to_owned()))
+    }
+
+    fn starts_tls(&self) -> bool {
+        H::STARTS_TLS
+    }
+
+    fn check_tls(&self, options: &Value, has_table: bool) -> Findings {
+        Self::decode(options).map(|options| H::check_tls(&options, has_table)).unwrap_or_default()
     }
 
     fn default_timeouts(&self) -> Timeouts {
@@ -181,7 +202,7 @@ impl<H: Handler> Kind for Typed<H> {
             datagram: self.datagram.map(|cast| cast(handler.clone())),
             refusals: RejectReason::ALL.iter().map(|reason| H::refusal(*reason)).collect(),
             counters: handler.counters().into(),
-            alpn: H::alpn(),
+            starts_tls: H::STARTS_TLS,
         })
     }
 
@@ -191,5 +212,9 @@ impl<H: Handler> Kind for Typed<H> {
 
     fn counters(&self) -> &'static [Counter] {
         H::COUNTERS
+    }
+
+    fn alpn(&self) -> &'static [&'static str] {
+        H::alpn()
     }
 }

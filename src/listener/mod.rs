@@ -9,6 +9,7 @@ mod datagram;
 mod door;
 mod guard;
 mod later;
+mod prelude;
 mod rate;
 mod stream;
 
@@ -26,8 +27,9 @@ use ipnet::IpNet;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
-use crate::config::{self, Datagrams, Overload, SocketOptions, Timeout, Transport};
+use crate::config::{self, Datagrams, Overload, ProxyProtocol, SocketOptions, Timeout, Transport};
 use crate::handler::Built;
+use crate::net::tls::Acceptor;
 use crate::net::{self, Bound, Gate, Socket, UnixNode};
 use crate::stats::{Peer, Site};
 
@@ -54,6 +56,10 @@ pub struct Rules {
     pub datagrams: Datagrams,
     /// The gateway's own addresses.
     pub own: Arc<OwnAddresses>,
+    /// What TLS is begun with before the handler; none where it does so itself, or there is none.
+    pub tls: Option<Acceptor>,
+    /// Who may say where a connection comes from.
+    pub proxy: Option<ProxyProtocol>,
 }
 
 impl Rules {

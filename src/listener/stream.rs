@@ -13,6 +13,7 @@ use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
 
+use super::prelude::Before;
 use super::{Binding, Listening, Rules};
 use crate::config::{Overload, Transport};
 use crate::net::{Backoff, Conn, PeerKey, Permit, Stream, classify};
@@ -150,6 +151,11 @@ fn admit(binding: &Binding, stream: Stream, peer: Peer, permit: Option<Permit>) 
         Ok(permit) => {
             let Some(service) = binding.rules.built.stream.clone() else { return };
             let local = own_address(binding, &stream);
+            if binding.rules.has_prelude() {
+                let meter = Meter::open(binding.site.clone(), peer, local, Phase::Handshake);
+                let prelude = Box::new(Before(binding.rules.clone()));
+                return service.spawn(Conn::new(stream, meter, permit).with_prelude(prelude));
+            }
             let meter = Meter::open(binding.site.clone(), peer, local, Phase::Open);
             service.spawn(Conn::new(stream, meter, permit));
         }
@@ -175,7 +181,11 @@ fn own_address(binding: &Binding, stream: &Stream) -> Option<SocketAddr> {
 }
 
 fn examine(rules: &Rules, peer: &Peer, permit: Option<Permit>) -> Result<Permit, RejectReason> {
-    if !rules.admits(peer) {
+    if !rules.trusts_headers_of(peer) {
+        return Err(RejectReason::ProxyHeader);
+    }
+    // Whom a PROXY header names is examined when it has been read.
+    if rules.proxy.is_none() && !rules.admits(peer) {
         return Err(RejectReason::Acl);
     }
     if !rules.door.in_rate() {
@@ -184,7 +194,7 @@ fn examine(rules: &Rules, peer: &Peer, permit: Option<Permit>) -> Result<Permit,
     let permit = permit.or_else(|| Permit::try_take(&rules.door.gate, &rules.process));
     let mut permit = permit.ok_or(RejectReason::MaxConnections)?;
     let spared = rules.spares_loopback && peer.ip().is_some_and(|ip| ip.is_loopback());
-    if let Some(key) = PeerKey::of(peer) {
+    if let Some(key) = PeerKey::of(peer).filter(|_| rules.proxy.is_none()) {
         // Counted even if spared: a reload may end that.
         let limit = if spared { usize::MAX } else { rules.per_peer };
         if !rules.door.peers.try_enter(key, limit) {
@@ -204,7 +214,8 @@ fn turn_away(binding: &Binding, stream: Stream, reason: RejectReason) {
     if binding.rules.overload == Overload::Reset {
         return stream.reset_on_close();
     }
-    if let Some(word) = &binding.rules.built.refusals[reason as usize] {
+    let says = binding.rules.tls.is_none();
+    if let Some(word) = binding.rules.built.refusals[reason as usize].as_ref().filter(|_| says) {
         let _ = stream.try_write(word);
     }
     let place = Refusal::new();

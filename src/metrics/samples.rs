@@ -1,8 +1,10 @@
 //! A made-up listener for the tests of the views.
 
+use std::time::SystemTime;
+
 use crate::config::{
     Datagrams, Endpoint, HandlerUse, Host, HostPort, Limits, Listener, Size, SocketOptions, Timeout,
-    Timeouts, Transport, UnixMode,
+    Timeouts, Transport, UnixMode, Validity,
 };
 use crate::supervisor::{EndpointView, ListenerView, State};
 
@@ -44,9 +46,12 @@ pub(crate) fn listener(name: &str) -> ListenerView {
                 unix_mode: UnixMode(0o660),
             },
             datagrams: Datagrams { rate: 1000, burst: 2000, trusted: Vec::new(), max_size: Size::kib(64) },
+            tls: None,
+            proxy_protocol: None,
         },
         state: State::Running,
         endpoints: vec![endpoint(Transport::Tcp, 11), endpoint(Transport::Udp, 12)],
         generation: 1,
+        certificate: Some(Validity { from: SystemTime::UNIX_EPOCH, until: SystemTime::UNIX_EPOCH }),
     }
 }

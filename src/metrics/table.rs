@@ -6,7 +6,8 @@ use super::series::{Label, Metric, Series};
 use super::view::{View, is_up};
 use crate::config::Transport;
 use crate::stats::{
-    AcceptError, CloseReason, ConnectFailure, DatagramDrop, LogLevel, RejectReason, Stage, Trigger,
+    AcceptError, CloseReason, ConnectFailure, DatagramDrop, LogLevel, RejectReason, Stage, TlsFailure,
+    TlsVersion, Trigger,
 };
 use crate::version::{REVISION, RUSTC, VERSION};
 
@@ -142,8 +143,9 @@ pub(super) const TABLE: &[Metric] = &[
         "What an endpoint is; always 1.",
         |v, s| {
             for (l, e) in v.endpoints() {
+                let tls = if l.config.tls.is_some() && e.transport.is_stream() { "true" } else { "false" };
                 let labels =
-                    [&*l.config.name, e.transport.as_str(), &*l.config.handler.kind, &*e.address, "false"];
+                    [&*l.config.name, e.transport.as_str(), &*l.config.handler.kind, &*e.address, tls];
                 s.add(&labels, true);
             }
         },
@@ -174,6 +176,39 @@ pub(super) const TABLE: &[Metric] = &[
         "Errors of accepting connections and of receiving datagrams.",
         |v, s| {
             v.ledgers().for_each(|l| l.accept_errors.iter().for_each(|(e, n)| s.of(l, &[e.as_str()], *n)));
+        },
+    ),
+    row(
+        "polygate_tls_handshakes_total",
+        Counter,
+        &[LISTENER, TRANSPORT, closed!("version", TlsVersion)],
+        "TLS handshakes, by the version agreed on.",
+        |v, s| {
+            v.streams()
+                .for_each(|l| l.tls_handshakes.iter().for_each(|(what, n)| s.of(l, &[what.as_str()], *n)));
+        },
+    ),
+    row(
+        "polygate_tls_handshake_failures_total",
+        Counter,
+        &[LISTENER, TRANSPORT, closed!("reason", TlsFailure)],
+        "TLS handshakes that failed.",
+        |v, s| {
+            v.streams().for_each(|l| l.tls_failures.iter().for_each(|(why, n)| s.of(l, &[why.as_str()], *n)));
+        },
+    ),
+    row(
+        "polygate_tls_certificate_not_after_timestamp_seconds",
+        Gauge,
+        L,
+        "When the listener's certificate ends.",
+        |v, s| {
+            for (l, t) in v.sites().filter(|(_, t)| t.is_stream()) {
+                if let Some(validity) = l.certificate {
+                    let until = validity.until.duration_since(std::time::UNIX_EPOCH);
+                    s.add(&[&l.config.name, t.as_str()], until.unwrap_or_default().as_secs_f64());
+                }
+            }
         },
     ),
     row("polygate_connections_active", Gauge, L, "Open connections.", |v, s| {

@@ -1,5 +1,6 @@
 //! One accepted stream with its account: what a handler sees.
 
+mod before;
 mod reads;
 
 use std::future::poll_fn;
@@ -16,7 +17,8 @@ use tracing::Level;
 use super::chunk::Chunk;
 use super::gate::Permit;
 use super::stream::Stream;
-use crate::stats::{CloseReason, ConnId, Counter, Counters, EventKind, Meter, Peer, Phase};
+use super::tls::Facts;
+use crate::stats::{CloseReason, ConnId, Counter, Counters, EventKind, Meter, Peer, Phase, RejectReason};
 
 /// How long a closed conn waits for the peer to end, so that the last bytes sent arrive: a close with
 /// unread input would reset the connection and take them with it (RFC 1122, 4.2.2.13).
@@ -46,7 +48,26 @@ pub struct Conn {
     outcome: Option<CloseReason>,
     /// Whether its end may take longer than usual.
     lingers_long: bool,
-    _permit: Permit,
+    /// Why no handler gets it.
+    rejected: Option<RejectReason>,
+    prelude: Option<Box<dyn Prelude>>,
+    tls: Option<Box<Facts>>,
+    permit: Permit,
+}
+
+/// What a listener does before the handler gets a conn: reads a PROXY header, begins TLS.
+pub trait Prelude: Send + Sync {
+    /// Does it, or says why the conn is turned away.
+    fn run<'a>(
+        self: Box<Self>,
+        conn: &'a mut Conn,
+    ) -> Pin<Box<dyn Future<Output = Result<(), RejectReason>> + Send + 'a>>;
+}
+
+impl std::fmt::Debug for dyn Prelude {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Prelude")
+    }
 }
 
 impl Conn {
@@ -74,7 +95,10 @@ impl Conn {
             resets: false,
             outcome: None,
             lingers_long: false,
-            _permit: permit,
+            rejected: None,
+            prelude: None,
+            tls: None,
+            permit,
         }
     }
 
@@ -123,9 +147,9 @@ impl Conn {
 
     /// Our side of the connection, where it is an internet address.
     pub fn local(&self) -> Option<std::net::SocketAddr> {
-        match &self.stream {
+        match self.stream.plain() {
             Stream::Tcp(stream) => stream.local_addr().ok(),
-            Stream::Unix(_) => None,
+            Stream::Unix(_) | Stream::Tls(_) | Stream::Closed => None,
         }
     }
 
@@ -183,6 +207,13 @@ impl Conn {
     /// Ends the conn in order after its handler: FIN, and until the peer's own end what still comes is
     /// thrown away. Dropping it then settles it.
     pub(crate) async fn finish(&mut self, result: io::Result<()>) {
+        if self.rejected.is_some() {
+            // An alert or a refusal should arrive.
+            if self.stream.shutdown().await.is_ok() {
+                Box::pin(linger(&mut self.stream, LINGER, LINGER_BYTES)).await;
+            }
+            return;
+        }
         match result {
             Ok(()) => {
                 let natural = if self.ended { CloseReason::Client } else { CloseReason::Handler };
@@ -261,6 +292,26 @@ fn reason_of(error: &io::Error) -> CloseReason {
 
 impl Drop for Conn {
     fn drop(&mut self) {
+        if let Some(reason) = self.rejected
+            && self.meter.verdict().is_none()
+        {
+            let (meter, site) = (&self.meter, self.meter.site());
+            tracing::info!(
+                target: "polygate::conn",
+                conn = meter.id().0,
+                listener = %site.ledger.listener(),
+                peer = %meter.peer(),
+                reason = reason.as_str(),
+                "turned away"
+            );
+            site.stats.events().publish(EventKind::Connection, || {
+                let mut data = facts(meter);
+                data["state"] = "rejected".into();
+                data["reason"] = reason.as_str().into();
+                data
+            });
+            return meter.turn_away(reason);
+        }
         let reason = match self.outcome {
             Some(reason) => reason,
             None if std::thread::panicking() => {
@@ -295,6 +346,7 @@ impl Drop for Conn {
                 transport = %site.ledger.transport(),
                 peer = %meter.peer(),
                 handler = site.handler,
+                tls = self.tls.as_ref().map(|facts| facts.version.as_str()),
                 received_bytes = meter.received(),
                 sent_bytes = meter.sent(),
                 duration_seconds = age_ms as f64 / 1000.0,

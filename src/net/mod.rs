@@ -21,7 +21,7 @@ pub use bind::{
     AdminSocket, BindError, Bound, Socket, bind, relisten, resolve, set_reuse_port, settle, tune,
 };
 pub use chunk::Chunk;
-pub use conn::Conn;
+pub use conn::{Conn, Prelude};
 pub use gate::{Gate, PeerCounts, PeerKey, Permit};
 pub use inherited::Inherited;
 pub use lent::{Lent, Look};

@@ -10,6 +10,7 @@ use rustix::net::{SendFlags, send};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::tls::TlsStream;
 use crate::stats::Peer;
 
 /// An accepted stream.
@@ -19,6 +20,10 @@ pub enum Stream {
     Tcp(TcpStream),
     /// Unix.
     Unix(UnixStream),
+    /// Either of them, with TLS on it.
+    Tls(Box<TlsStream<Stream>>),
+    /// None: it has been taken.
+    Closed,
 }
 
 impl Stream {
@@ -48,11 +53,14 @@ impl Stream {
                 (Stream::Tcp(stream), _) => stream.poll_write_ready(cx),
                 (Stream::Unix(stream), Interest::READABLE) => stream.poll_read_ready(cx),
                 (Stream::Unix(stream), _) => stream.poll_write_ready(cx),
+                // Only plain streams are asked; these have nothing that the kernel could move itself.
+                (Stream::Tls(_) | Stream::Closed, _) => return Poll::Ready(Err(closed())),
             };
             ready!(ready)?;
             let done = match self {
                 Stream::Tcp(stream) => stream.try_io(interest, || call(stream.as_fd())),
                 Stream::Unix(stream) => stream.try_io(interest, || call(stream.as_fd())),
+                Stream::Tls(_) | Stream::Closed => return Poll::Ready(Err(closed())),
             };
             match done {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -64,9 +72,26 @@ impl Stream {
     /// Makes the close that follows a reset instead of an orderly end: the peer gets RST at once. Unix
     /// streams know no reset; they are closed.
     pub fn reset_on_close(&self) {
-        if let Stream::Tcp(stream) = self {
-            let _ = socket2::SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
+        match self {
+            Stream::Tcp(stream) => {
+                let _ = socket2::SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
+            }
+            Stream::Tls(stream) => stream.get_ref().reset_on_close(),
+            Stream::Unix(_) | Stream::Closed => {}
         }
+    }
+
+    /// The stream below TLS, or itself.
+    pub fn plain(&self) -> &Stream {
+        match self {
+            Stream::Tls(stream) => stream.get_ref(),
+            plain => plain,
+        }
+    }
+
+    /// The stream itself; what stays is closed.
+    pub(super) fn take(&mut self) -> Stream {
+        std::mem::replace(self, Stream::Closed)
     }
 
     /// Writes what the kernel takes at once; for refusals, which nobody waits for. Asked of the kernel, since the
@@ -76,6 +101,8 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => Ok(send(stream, bytes, flags)?),
             Stream::Unix(stream) => Ok(send(stream, bytes, flags)?),
+            // What is written beside TLS would break it.
+            Stream::Tls(_) | Stream::Closed => Err(closed()),
         }
     }
 }
@@ -85,6 +112,8 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             Stream::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::Closed => Poll::Ready(Err(closed())),
         }
     }
 }
@@ -94,6 +123,8 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
             Stream::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+            Stream::Closed => Poll::Ready(Err(closed())),
         }
     }
 
@@ -105,6 +136,8 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Stream::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Stream::Closed => Poll::Ready(Err(closed())),
         }
     }
 
@@ -112,15 +145,24 @@ impl AsyncWrite for Stream {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Neither transport buffers in user space.
-        Poll::Ready(Ok(()))
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            // Neither transport buffers in user space.
+            Stream::Tcp(_) | Stream::Unix(_) | Stream::Closed => Poll::Ready(Ok(())),
+        }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Stream::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Closed => Poll::Ready(Ok(())),
         }
     }
+}
+
+fn closed() -> io::Error {
+    io::ErrorKind::NotConnected.into()
 }

@@ -9,7 +9,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
@@ -19,35 +19,11 @@ use rustls::{Error, HandshakeKind, ProtocolVersion, RootCertStore, ServerConfig}
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::{TlsAcceptor, server};
 
+use crate::config::{MinVersion, Pem, PemError, Validity};
 use crate::stats::{TlsFailure, TlsVersion};
 
 /// Most that a connection holds of what its peer does not take: one record (RFC 8446, 5.1).
 const BUFFER: usize = 16 * 1024;
-
-/// What a listener proves itself by, as PEM texts (RFC 7468).
-#[derive(Clone, Copy)]
-pub struct Pem<'a> {
-    /// The certificate, and after it those that lead to its root.
-    pub cert: &'a [u8],
-    /// The private key of the certificate.
-    pub key: &'a [u8],
-    /// The roots of the clients' certificates; with them every client must show one.
-    pub client_ca: Option<&'a [u8]>,
-}
-
-/// What is wrong with a certificate, a key or the roots of the clients.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PemError {
-    /// Of the certificate.
-    #[error("certificate: {0}")]
-    Cert(String),
-    /// Of the key.
-    #[error("key: {0}")]
-    Key(String),
-    /// Of the roots.
-    #[error("client CA: {0}")]
-    ClientCa(String),
-}
 
 /// A handshake that failed.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +56,7 @@ pub struct Facts {
 #[derive(Clone)]
 pub struct Acceptor {
     tls: TlsAcceptor,
-    valid: (SystemTime, SystemTime),
+    validity: Validity,
 }
 
 /// A stream after its handshake. Its shutdown sends close_notify; an end without one is an error of the read
@@ -90,26 +66,27 @@ pub struct TlsStream<S>(server::TlsStream<S>);
 
 impl Acceptor {
     /// By a certificate, the oldest version that is spoken, and the protocols offered by ALPN, the preferred
-    /// one first. Whether the certificate is valid now is not looked at: see [`Acceptor::valid`].
+    /// one first. Whether the certificate is valid now is not looked at: see [`Acceptor::validity`].
     ///
     /// # Errors
     /// Which of the texts is not what it should be, or that key and certificate do not belong together.
-    pub fn new(pem: &Pem<'_>, oldest: TlsVersion, alpn: &[&str]) -> Result<Self, PemError> {
+    pub fn new(pem: &Pem, oldest: MinVersion, alpn: &[&str]) -> Result<Self, PemError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let chain = certificates(pem.cert).map_err(PemError::Cert)?;
-        let valid = validity(&chain[0]).map_err(PemError::Cert)?;
-        let key = PrivateKeyDer::from_pem_slice(pem.key)
+        let chain = certificates(pem.cert.as_bytes()).map_err(PemError::Cert)?;
+        let validity = validity_of(&chain[0]).map_err(PemError::Cert)?;
+        let key = PrivateKeyDer::from_pem_slice(pem.key.as_bytes())
             .map_err(|_| PemError::Key("no private key in PEM format is in it".into()))?;
         let versions: &[_] = match oldest {
-            TlsVersion::V12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
-            TlsVersion::V13 => &[&rustls::version::TLS13],
+            MinVersion::V12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
+            MinVersion::V13 => &[&rustls::version::TLS13],
         };
         let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(versions)
             .map_err(|error| PemError::Cert(error.to_string()))?;
-        let builder = match pem.client_ca {
+        let builder = match &pem.client_ca {
             Some(roots) => {
-                let verifier = WebPkiClientVerifier::builder_with_provider(roots_of(roots)?, provider);
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(roots_of(roots.as_bytes())?, provider);
                 let verifier = verifier.build().map_err(|error| PemError::ClientCa(error.to_string()))?;
                 builder.with_client_cert_verifier(verifier)
             }
@@ -121,26 +98,26 @@ impl Acceptor {
         })?;
         config.ticketer = aws_lc_rs::Ticketer::new().map_err(|error| PemError::Key(error.to_string()))?;
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-        Ok(Acceptor { tls: Arc::new(config).into(), valid })
+        Ok(Acceptor { tls: Arc::new(config).into(), validity })
     }
 
     /// From when to when the certificate is valid.
-    pub fn valid(&self) -> (SystemTime, SystemTime) {
-        self.valid
+    pub fn validity(&self) -> Validity {
+        self.validity
     }
 
     /// Answers one handshake. There is no clock in it: whoever calls it has one.
     ///
     /// # Errors
-    /// That it failed, and why; an alert has been sent to the peer where there is one.
-    pub async fn accept<S>(&self, stream: S) -> Result<TlsStream<S>, HandshakeError>
+    /// That it failed, and why, with the stream; an alert has been sent to the peer where there is one.
+    pub async fn accept<S>(&self, stream: S) -> Result<TlsStream<S>, (HandshakeError, S)>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let limit = |conn: &mut rustls::ServerConnection| conn.set_buffer_limit(Some(BUFFER));
-        match self.tls.accept_with(stream, limit).await {
+        match self.tls.accept_with(stream, limit).into_fallible().await {
             Ok(stream) => Ok(TlsStream(stream)),
-            Err(source) => Err(HandshakeError { reason: reason_of(&source), source }),
+            Err((source, stream)) => Err((HandshakeError { reason: reason_of(&source), source }, stream)),
         }
     }
 }
@@ -148,7 +125,7 @@ impl Acceptor {
 impl std::fmt::Debug for Acceptor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Without the key.
-        f.debug_struct("Acceptor").field("valid", &self.valid).finish_non_exhaustive()
+        f.debug_struct("Acceptor").field("validity", &self.validity).finish_non_exhaustive()
     }
 }
 
@@ -196,12 +173,12 @@ fn roots_of(pem: &[u8]) -> Result<Arc<RootCertStore>, PemError> {
     Ok(Arc::new(roots))
 }
 
-fn validity(cert: &CertificateDer<'_>) -> Result<(SystemTime, SystemTime), String> {
+fn validity_of(cert: &CertificateDer<'_>) -> Result<Validity, String> {
     let (_, cert) = x509_parser::parse_x509_certificate(cert).map_err(|error| error.to_string())?;
     // One that begins before 1970 begins then.
     let time = |seconds: i64| UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
     let validity = cert.validity();
-    Ok((time(validity.not_before.timestamp()), time(validity.not_after.timestamp())))
+    Ok(Validity { from: time(validity.not_before.timestamp()), until: time(validity.not_after.timestamp()) })
 }
 
 fn subject(cert: &CertificateDer<'_>) -> Option<String> {
@@ -253,6 +230,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        // What the peer did not take yet goes first: whoever reads now may have been writing before.
+        if self.0.get_ref().1.wants_write()
+            && let Poll::Ready(Err(error)) = Pin::new(&mut self.0).poll_flush(cx)
+        {
+            return Poll::Ready(Err(error));
+        }
         Pin::new(&mut self.0).poll_read(cx, buf)
     }
 }

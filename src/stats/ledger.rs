@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::counters::{Counter, Counters, Datagrams};
 use super::histogram::{Histogram, LIFETIME_SECONDS, WORK_SECONDS};
-use super::labels::{AcceptError, CloseReason, RejectReason};
+use super::labels::{AcceptError, CloseReason, RejectReason, TlsFailure, TlsVersion};
 use super::locked;
 use super::meter::{ConnId, Meter};
 use super::spread::Spread;
@@ -65,6 +65,8 @@ pub struct Ledger {
     shards: [Mutex<Shard>; SHARDS],
     rejected: [AtomicU64; RejectReason::COUNT],
     accept_errors: [AtomicU64; AcceptError::COUNT],
+    tls_handshakes: [AtomicU64; TlsVersion::COUNT],
+    tls_failures: [AtomicU64; TlsFailure::COUNT],
     handler_errors: AtomicU64,
     handler_panics: AtomicU64,
     /// One a bound of [`WORK_SECONDS`], one above the last, and the sum in nanoseconds.
@@ -85,6 +87,8 @@ impl Ledger {
             }),
             rejected: Default::default(),
             accept_errors: Default::default(),
+            tls_handshakes: Default::default(),
+            tls_failures: Default::default(),
             handler_errors: AtomicU64::new(0),
             handler_panics: AtomicU64::new(0),
             work: Spread::new(WORK_SECONDS.len() + 2),
@@ -123,6 +127,26 @@ impl Ledger {
     /// How many were turned away for that reason.
     pub fn rejected(&self, reason: RejectReason) -> u64 {
         self.rejected[reason as usize].load(Relaxed)
+    }
+
+    /// Counts a TLS handshake.
+    pub fn tls_handshake(&self, version: TlsVersion) {
+        self.tls_handshakes[version as usize].fetch_add(1, Relaxed);
+    }
+
+    /// How many TLS handshakes there were.
+    pub fn tls_handshakes(&self, version: TlsVersion) -> u64 {
+        self.tls_handshakes[version as usize].load(Relaxed)
+    }
+
+    /// Counts a TLS handshake that failed.
+    pub fn tls_failure(&self, reason: TlsFailure) {
+        self.tls_failures[reason as usize].fetch_add(1, Relaxed);
+    }
+
+    /// How many TLS handshakes failed for that reason.
+    pub fn tls_failures(&self, reason: TlsFailure) -> u64 {
+        self.tls_failures[reason as usize].load(Relaxed)
     }
 
     /// Counts an error of accept.
@@ -213,6 +237,14 @@ impl Ledger {
         }
         drop(shard);
         drop(entry);
+    }
+
+    /// Takes a live conn out that no handler got. Under the shard's lock, so that it is in exactly one count.
+    pub(super) fn turn_away(&self, meter: &Meter, reason: RejectReason) {
+        let mut shard = locked(self.shard(meter.id()));
+        if shard.live.remove(&meter.id()).is_some() {
+            self.reject(reason);
+        }
     }
 
     pub(super) fn find(&self, id: ConnId) -> Option<Arc<Meter>> {

@@ -10,7 +10,7 @@ use serde::Serialize;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::labels::CloseReason;
+use super::labels::{CloseReason, RejectReason};
 use super::ledger::Ledger;
 use super::{Stats, locked};
 use crate::config::Timeouts;
@@ -110,6 +110,8 @@ pub struct Meter {
     id: ConnId,
     site: Arc<Site>,
     peer: Peer,
+    /// Who it is in truth, where a proxy has told.
+    named: OnceLock<Box<Peer>>,
     local: Option<SocketAddr>,
     started_ms: u64,
     received: AtomicU64,
@@ -151,6 +153,7 @@ impl Meter {
         let meter = Arc::new(Meter {
             id: site.stats.next_id(),
             peer,
+            named: OnceLock::new(),
             local,
             started_ms: now,
             received: AtomicU64::new(0),
@@ -188,7 +191,12 @@ impl Meter {
 
     /// The other side.
     pub fn peer(&self) -> &Peer {
-        &self.peer
+        self.named.get().map_or(&self.peer, |named| named)
+    }
+
+    /// Says who the peer is in truth; once.
+    pub fn name_peer(&self, peer: Peer) {
+        let _ = self.named.set(Box::new(peer));
     }
 
     /// Our side, where it is not the endpoint's own address.
@@ -386,5 +394,10 @@ impl Meter {
         let reason = self.verdict().unwrap_or(reason);
         self.site.ledger.settle(self, reason);
         reason
+    }
+
+    /// Closes the account of one that no handler got: it is not closed, but rejected.
+    pub fn turn_away(&self, reason: RejectReason) {
+        self.site.ledger.turn_away(self, reason);
     }
 }

@@ -6,7 +6,9 @@ use std::time::SystemTime;
 use super::control::{AdminRequest, LastReload};
 use super::counters::{Cell, Counter};
 use super::histogram::Histogram;
-use super::labels::{AcceptError, CloseReason, DatagramDrop, LogLevel, RejectReason, Stage, Trigger};
+use super::labels::{
+    AcceptError, CloseReason, DatagramDrop, LogLevel, RejectReason, Stage, TlsFailure, TlsVersion, Trigger,
+};
 use super::ledger::Ledger;
 use super::meter::{ConnId, Meter, Phase};
 use super::upstreams::UpstreamSnapshot;
@@ -35,6 +37,10 @@ pub struct LedgerSnapshot {
     pub accepted: u64,
     /// Turned away after accept, by [`RejectReason`].
     pub rejected: Vec<(RejectReason, u64)>,
+    /// TLS handshakes, by version.
+    pub tls_handshakes: Vec<(TlsVersion, u64)>,
+    /// TLS handshakes that failed.
+    pub tls_failures: Vec<(TlsFailure, u64)>,
     /// Errors of accept, by [`AcceptError`].
     pub accept_errors: Vec<(AcceptError, u64)>,
     /// Open conns.
@@ -151,6 +157,8 @@ impl LedgerSnapshot {
             transport: ledger.transport(),
             accepted: turned_away + active + closed.by_reason.iter().sum::<u64>(),
             rejected,
+            tls_handshakes: TlsVersion::ALL.iter().map(|v| (*v, ledger.tls_handshakes(*v))).collect(),
+            tls_failures: TlsFailure::ALL.iter().map(|r| (*r, ledger.tls_failures(*r))).collect(),
             accept_errors: AcceptError::ALL.iter().map(|e| (*e, ledger.accept_errors(*e))).collect(),
             active,
             closed: CloseReason::ALL.iter().map(|r| (*r, closed.by_reason[*r as usize])).collect(),

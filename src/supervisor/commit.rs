@@ -13,6 +13,7 @@ use crate::config::{Config, Listener, Timeout};
 use crate::handler::Built;
 use crate::listener::{Binding, Door, Rules};
 use crate::net::AdminSocket;
+use crate::net::tls::Acceptor;
 use crate::stats::{CloseReason, Meter, Site};
 
 /// Starts what is new, rebinds what stays and has changed, lets go of what left. Must be called inside the
@@ -35,13 +36,14 @@ pub(super) fn commit(
     let mut new = BTreeMap::new();
     let mut touched = Vec::new();
     for listener in &config.listeners {
-        let Some(built) = handlers.remove(&listener.name) else { continue };
+        let Some((built, tls)) = handlers.remove(&listener.name) else { continue };
         let before = old.get(&listener.name);
         let kept = before.filter(|before| before.config == *listener);
         let entry = match kept {
             Some(same) => LiveListener {
                 config: listener.clone(),
                 built,
+                tls,
                 door: same.door.clone(),
                 rules: same.rules.clone(),
                 keys: same.keys.clone(),
@@ -49,7 +51,7 @@ pub(super) fn commit(
             },
             None => {
                 touched.push(listener.name.clone());
-                changed(inner, before, listener, built, generation)
+                changed(inner, before, listener, (built, tls), generation)
             }
         };
         new.insert(listener.name.clone(), entry);
@@ -127,7 +129,7 @@ fn changed(
     inner: &Inner,
     before: Option<&LiveListener>,
     listener: &Listener,
-    built: Built,
+    (built, tls): (Built, Option<Acceptor>),
     generation: u64,
 ) -> LiveListener {
     let limits = &listener.limits;
@@ -152,8 +154,10 @@ fn changed(
         process: inner.process.clone(),
         datagrams: listener.datagrams.clone(),
         own: inner.own.clone(),
+        tls: tls.clone().filter(|_| !built.starts_tls),
+        proxy: listener.proxy_protocol.clone(),
     });
-    LiveListener { config: listener.clone(), built, door, rules, keys: keys(listener), generation }
+    LiveListener { config: listener.clone(), built, tls, door, rules, keys: keys(listener), generation }
 }
 
 /// Takes out the sockets that the new configuration does not keep. `live.listeners` are still the old ones.

@@ -8,9 +8,10 @@ use std::sync::{Arc, Weak};
 use tokio_util::sync::CancellationToken;
 
 use super::view::{EndpointView, ListenerView, State};
-use crate::config::{Endpoint, Listener, Transport, UnixAddress};
+use crate::config::{Endpoint, Listener, Transport, UnixAddress, Validity};
 use crate::handler::Built;
 use crate::listener::{Door, LoopWatch, Rules, Running};
+use crate::net::tls::Acceptor;
 use crate::net::{self, Bound};
 
 /// What a socket is known by from one configuration to the next: its endpoint. Where the kernel chooses
@@ -70,6 +71,8 @@ pub(super) struct Handover {
 pub(super) struct LiveListener {
     pub(super) config: Listener,
     pub(super) built: Built,
+    /// What its TLS is begun with.
+    pub(super) tls: Option<Acceptor>,
     pub(super) door: Arc<Door>,
     pub(super) rules: Arc<Rules>,
     pub(super) keys: Vec<Key>,
@@ -84,6 +87,7 @@ pub(super) struct Published {
     pub(super) door: Arc<Door>,
     pub(super) drain: CancellationToken,
     pub(super) endpoints: Vec<(EndpointView, LoopWatch)>,
+    pub(super) certificate: Option<Validity>,
 }
 
 impl Published {
@@ -103,6 +107,7 @@ impl Published {
             state: self.state(),
             endpoints: self.endpoints.iter().map(|(view, _)| view.clone()).collect(),
             generation: self.generation,
+            certificate: self.certificate,
         }
     }
 
@@ -181,6 +186,7 @@ impl Live {
                 door: listener.door.clone(),
                 drain: self.drain.clone(),
                 endpoints: sockets.map(|socket| (socket.view.clone(), socket.running.watch())).collect(),
+                certificate: listener.tls.as_ref().map(Acceptor::validity),
             }
         };
         order.iter().filter_map(|l| self.listeners.get(&l.name)).map(published).collect()

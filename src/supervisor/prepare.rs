@@ -7,16 +7,17 @@ use super::Inner;
 use super::live::{Handover, Key, Live, LiveListener, LiveSocket, Neighbour, Place, keys};
 use super::view::{EndpointView, ReloadError};
 use crate::accounts::Access;
-use crate::config::{Config, Endpoint, Listener, SocketOptions, Timeout, Transport, UnixMode};
+use crate::config::{Config, Endpoint, Listener, PemError, SocketOptions, Timeout, Transport, UnixMode};
 use crate::handler::{Built, Context};
 use crate::listener::Ready;
+use crate::net::tls::Acceptor;
 use crate::net::{self, AdminSocket, Bound};
 
 /// A new configuration with all that it needs.
 pub(super) struct Prepared {
     pub(super) config: Config,
-    /// The handler of each listener.
-    pub(super) handlers: BTreeMap<String, Built>,
+    /// The handler of each listener, and what its TLS is begun with.
+    pub(super) handlers: BTreeMap<String, (Built, Option<Acceptor>)>,
     /// Sockets that stay under another endpoint.
     pub(super) handovers: Vec<Handover>,
     /// The sockets that are new, ready to start.
@@ -73,12 +74,21 @@ fn build_handlers(
     inner: &Inner,
     live: &Live,
     config: &Config,
-) -> Result<BTreeMap<String, Built>, ReloadError> {
+) -> Result<BTreeMap<String, (Built, Option<Acceptor>)>, ReloadError> {
     let mut handlers = BTreeMap::new();
     for listener in &config.listeners {
         let (kind, options) = (&listener.handler.kind, &listener.handler.options);
-        let same = (live.listeners.get(&listener.name))
-            .filter(|old| (&old.config.handler.kind, &old.config.handler.options) == (kind, options));
+        let before = live.listeners.get(&listener.name);
+        let alpn = inner.registry.alpn(kind);
+        let tls = acceptor(before, listener, alpn).map_err(|error| ReloadError::Build {
+            listener: listener.name.clone(),
+            handler: "tls".into(),
+            reason: error.to_string(),
+        })?;
+        let same = before
+            .filter(|old| (&old.config.handler.kind, &old.config.handler.options) == (kind, options))
+            // One that begins TLS itself has the certificate inside.
+            .filter(|old| !old.built.starts_tls || old.config.tls == listener.tls);
         let built = match same {
             Some(old) => old.built.clone(),
             None => {
@@ -86,7 +96,8 @@ fn build_handlers(
                 let context = Context::new(&listener.name, &config.state_dir)
                     .with_accounts(accounts)
                     .with_upstreams(inner.upstreams.clone())
-                    .with_consoles(inner.consoles.clone());
+                    .with_consoles(inner.consoles.clone())
+                    .with_tls(tls.clone());
                 inner.registry.build(kind, options, &context).map_err(|error| ReloadError::Build {
                     listener: listener.name.clone(),
                     handler: listener.handler.name.clone(),
@@ -94,9 +105,25 @@ fn build_handlers(
                 })?
             }
         };
-        handlers.insert(listener.name.clone(), built);
+        handlers.insert(listener.name.clone(), (built, tls));
     }
     Ok(handlers)
+}
+
+/// What a listener's TLS is begun with: what it had, where nothing has changed, so that clients may resume.
+fn acceptor(
+    before: Option<&LiveListener>,
+    listener: &Listener,
+    alpn: &[&str],
+) -> Result<Option<Acceptor>, PemError> {
+    let Some(tls) = &listener.tls else { return Ok(None) };
+    let same = before.filter(|old| {
+        old.config.tls.as_ref() == Some(tls) && old.config.handler.kind == listener.handler.kind
+    });
+    match same.and_then(|old| old.tls.clone()) {
+        Some(same) => Ok(Some(same)),
+        None => Acceptor::new(&tls.pem, tls.min_version, alpn).map(Some),
+    }
 }
 
 /// The sockets that the new configuration keeps: their key is named, and they are open. Those of a listener

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::Supervisor;
 use crate::config::{
     self, Catalog, Config, Diagnostic, Listener, LoadError, Loaded, Origin, Plan, ReadFile, Transport,
+    Validity,
 };
 use crate::console::Consoles;
 use crate::stats::Stage;
@@ -68,6 +69,8 @@ pub struct ListenerView {
     pub endpoints: Vec<EndpointView>,
     /// The generation that it was last changed by.
     pub generation: u64,
+    /// From when to when its certificate is valid; none where it has none.
+    pub certificate: Option<Validity>,
 }
 
 /// One bound socket.

@@ -8,9 +8,11 @@
 mod client;
 mod ftp;
 mod ftp_client;
+mod ftp_tls;
 mod ftp_transfer;
 mod harness;
 mod program;
+mod proxy_protocol;
 
 mod admission;
 mod clocks;
@@ -41,5 +43,7 @@ mod storage;
 mod storage_crash;
 mod streams;
 mod tidy;
+mod tls;
+mod tls_client;
 mod unix_sockets;
 mod watch;

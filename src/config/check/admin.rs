@@ -52,6 +52,7 @@ impl Checker<'_, '_> {
             metrics_bind,
             open: open.copied().collect(),
             tokens: self.tokens(admin, &at),
+            tls: self.tls(admin.tls.as_ref(), &at.child("tls")),
         }
     }
 

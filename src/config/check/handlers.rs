@@ -38,6 +38,8 @@ struct Entry<'a> {
     used: bool,
     /// The transports of each listener that uses it.
     transports: Vec<Transports>,
+    /// Whether some listener that uses it has a `tls` table, and whether some has none.
+    tables: Vec<bool>,
     /// With every default, once checked.
     effective: Option<Value>,
 }
@@ -110,8 +112,13 @@ impl<'a> Handlers<'a> {
         self.entry(target).kind
     }
 
-    /// Notes the transports of a listener that uses the handler.
-    pub(crate) fn used_on(&mut self, target: &Target, transports: impl Iterator<Item = Transport>) {
+    /// Notes the transports of a listener that uses the handler, and whether it has a `tls` table.
+    pub(crate) fn used_on(
+        &mut self,
+        target: &Target,
+        transports: impl Iterator<Item = Transport>,
+        has_table: bool,
+    ) {
         let entry = match target {
             Target::Named(index) => &mut self.entries[*index],
             Target::Bare(index) => &mut self.bare[*index],
@@ -123,6 +130,9 @@ impl<'a> Handlers<'a> {
             .fold(Transports::NONE, |all, transport| all | transport.into());
         if set != Transports::NONE && !entry.transports.contains(&set) {
             entry.transports.push(set);
+        }
+        if !entry.tables.contains(&has_table) {
+            entry.tables.push(has_table);
         }
     }
 
@@ -164,10 +174,10 @@ impl<'a> Handlers<'a> {
     }
 
     /// What to warn of where other machines can connect.
-    pub(crate) fn in_public(&self, target: &Target) -> Findings {
+    pub(crate) fn in_public(&self, target: &Target, has_tls: bool) -> Findings {
         let entry = self.entry(target);
         match (entry.kind, &entry.effective) {
-            (Some(kind), Some(options)) => kind.check_in_public(options),
+            (Some(kind), Some(options)) => kind.check_in_public(options, has_tls),
             _ => Vec::new(),
         }
     }
@@ -212,6 +222,7 @@ impl Entry<'_> {
             sound: true,
             used: false,
             transports: Vec::new(),
+            tables: Vec::new(),
             effective: None,
         }
     }
@@ -279,7 +290,9 @@ impl Entry<'_> {
         }
         let own = vec![kind.transports()];
         let sets = if self.transports.is_empty() { &own } else { &self.transports };
-        for finding in sets.iter().flat_map(|set| kind.check(&self.options, *set)) {
+        let of_transports = sets.iter().flat_map(|set| kind.check(&self.options, *set));
+        let of_tables = self.tables.iter().flat_map(|has| kind.check_tls(&self.options, *has));
+        for finding in of_transports.chain(of_tables) {
             let at = if bare { self.at.clone() } else { self.at.path(&finding.path) };
             let what = BadValue { message: finding.message, help: finding.help };
             report.at_value(finding.severity, tree, &at, what);

@@ -7,6 +7,7 @@ mod admin;
 pub(super) mod binds;
 pub(super) mod fit;
 pub(super) mod handlers;
+mod tls;
 pub(super) mod upstreams;
 
 use std::path::Path;
@@ -64,23 +65,26 @@ impl Checker<'_, '_> {
             let at = Pointer::root().child("listeners").child(name);
             let (endpoints, complete) = self.binds(name, listener, &at, &mut bounds);
             let target = self.handler(listener, &at, &mut handlers, &endpoints, complete);
+            let tls = self.tls(listener.tls.as_ref(), &at.child("tls"));
             self.sizes(&at);
             if complete {
                 self.fit(listener, &at, &endpoints);
             }
-            found.push((name, listener, endpoints, target));
+            found.push((name, listener, endpoints, target, tls));
         }
         binds::duplicates(bounds, self.tree, self.report);
         let in_use = handlers.check(&upstreams, self.tree, self.report);
 
         let mut listeners = Vec::new();
-        for (name, listener, endpoints, target) in found {
+        for (name, listener, endpoints, target, tls) in found {
             if let Some(target) = target {
                 self.amplifiers(&handlers, name, listener, &target);
                 self.in_public(&handlers, name, listener, &target);
                 if let Some((handler, timeouts)) = handlers.effective(&target) {
                     let bind = endpoints.into_iter().map(|(_, endpoint)| endpoint).collect();
-                    listeners.push(merge::listener(name, listener, self.file, bind, handler, timeouts));
+                    let mut merged = merge::listener(name, listener, self.file, bind, handler, timeouts);
+                    (merged.tls, merged.proxy_protocol) = (tls, self.proxy_protocol(listener));
+                    listeners.push(merged);
                 }
             }
         }
@@ -156,7 +160,8 @@ impl Checker<'_, '_> {
             }
         }
         if complete {
-            handlers.used_on(&target, endpoints.iter().map(|(_, e)| e.transport()));
+            let transports = endpoints.iter().map(|(_, e)| e.transport());
+            handlers.used_on(&target, transports, listener.tls.is_some());
         }
         Some(target)
     }
@@ -164,6 +169,7 @@ impl Checker<'_, '_> {
     /// Keys that need another kind of endpoint, and filters that filter nothing.
     fn fit(&mut self, listener: &ListenerFile, at: &Pointer, endpoints: &[(Pointer, Endpoint)]) {
         let bind: Vec<&Endpoint> = endpoints.iter().map(|(_, endpoint)| endpoint).collect();
+        self.fit_tables(listener, at, &bind);
         let (node, _) = self.tree.nearest(at);
         for (table, entry) in node.table().into_iter().flatten() {
             for key in entry.table().into_iter().flat_map(|keys| keys.keys()) {
@@ -235,7 +241,7 @@ impl Checker<'_, '_> {
                 && !is_loopback(&address.host)
             {
                 let at = index.map_or(at.clone(), |index| at.child(index));
-                for finding in handlers.in_public(target) {
+                for finding in handlers.in_public(target, listener.tls.is_some()) {
                     let what = BadValue { message: finding.message, help: finding.help };
                     self.report.at_value(finding.severity, self.tree, &at, what);
                 }

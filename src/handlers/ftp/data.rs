@@ -57,6 +57,11 @@ impl Data {
         Data { mode, way: Way::Active { to, from }, peer: to.ip().to_canonical(), counts: counts.clone() }
     }
 
+    /// How it comes about.
+    pub(super) fn mode(&self) -> DataMode {
+        self.mode
+    }
+
     /// The port that is listened on.
     pub(super) fn port(&self) -> Option<u16> {
         match &self.way {

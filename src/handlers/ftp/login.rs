@@ -153,15 +153,20 @@ impl Session<'_> {
         Reply::new(230, "Logged in.")
     }
 
-    /// As at the beginning (RFC 959, 4.1.1).
+    /// As at the beginning (RFC 959, 4.1.1). TLS stays.
     pub(super) fn reinitialize(&mut self, conn: &Conn) -> Reply {
+        self.reset(conn);
+        Reply::new(220, "Begin anew.")
+    }
+
+    /// Nobody is logged in, and everything is as after the greeting.
+    pub(super) fn reset(&mut self, conn: &Conn) {
         (self.who, self.user) = (None, None);
         (self.rest, self.allocated, self.rename, self.data) = (0, None, None, None);
         (self.folder, self.representation) = (HomePath::ROOT, Representation::Ascii);
         self.epsv_only = false;
         conn.describe("user", "");
         conn.enter(Phase::Request);
-        Reply::new(220, "Begin anew.")
     }
 
     /// There is one host, whatever it is called (RFC 7151, 3.2).

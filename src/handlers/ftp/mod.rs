@@ -21,6 +21,7 @@ mod options;
 mod ports;
 mod pump;
 mod reply;
+mod security;
 mod session;
 mod settings;
 mod transfer;
@@ -30,7 +31,7 @@ use address::{Extended, Port, epsv_reply, pasv_reply};
 use ascii::{FromWire, ToWire};
 use command::{Argument, Command, Refused, Verb};
 use lines::{LONGEST_AFTER_LOGIN, LONGEST_BEFORE_LOGIN, Line, Lines};
-pub use options::{Anonymous, Options, PublicHost, RestTail};
+pub use options::{Anonymous, Options, PublicHost, RestTail, TlsMode};
 use when::{format_time, parse_time};
 
 use std::borrow::Cow;
@@ -42,7 +43,9 @@ use std::sync::Arc;
 
 use crate::accounts::Accounts;
 use crate::config::{Durability, Finding, Findings, Timeout, Timeouts, Transports};
-use crate::handler::{BuildError, Conn, Context, Counter, Handler, Ledger, RejectReason, StreamHandler};
+use crate::handler::{
+    Acceptor, BuildError, Conn, Context, Counter, Handler, Ledger, Phase, RejectReason, StreamHandler,
+};
 use crate::storage::disk::{Disk, DiskFolder};
 use crate::storage::{Home, Pool};
 use counts::{COUNTERS, Counts};
@@ -66,30 +69,48 @@ pub struct Ftp {
     ports: Option<Arc<ports::Pool>>,
     addresses: Addresses,
     places: Arc<Places>,
+    /// What TLS is for, and what it is begun with.
+    mode: TlsMode,
+    acceptor: Option<Acceptor>,
 }
 
 impl Handler for Ftp {
     const NAME: &'static str = "ftp";
     const TRANSPORTS: Transports = Transports::TCP;
     const COUNTERS: &'static [Counter] = COUNTERS;
+    const STARTS_TLS: bool = true;
     type Options = Options;
 
     fn check(options: &Options, _: Transports) -> Findings {
         options.check()
     }
 
-    fn check_in_public(_: &Options) -> Findings {
-        vec![
-            Finding::warning(&[], "logins and files cross the network in the clear")
-                .help("name the networks that may connect in `allow`, or bind a loopback address"),
-        ]
+    fn check_in_public(options: &Options, has_tls: bool) -> Findings {
+        match options.tls_mode(has_tls) {
+            TlsMode::Required | TlsMode::Implicit => Vec::new(),
+            TlsMode::Explicit => vec![
+                Finding::warning(&[], "clients may log in in the clear")
+                    .help("write tls = \"required\" in the handler's options"),
+            ],
+            TlsMode::Off => vec![
+                Finding::warning(&[], "logins and files cross the network in the clear")
+                    .help("give the listener a `tls` table, name the networks that may connect in `allow`, or bind a loopback address"),
+            ],
+        }
+    }
+
+    fn check_tls(options: &Options, has_table: bool) -> Findings {
+        options.check_tls(has_table)
     }
 
     fn new(options: Options, context: &Context) -> Result<Self, BuildError> {
         let guests =
             options.anonymous.as_ref().map(|guests| open_guests(&context.state_dir().join(&guests.root)));
         let ports = options.range().transpose().map_err(BuildError::new)?.map(ports::Pool::of);
+        let mode = options.tls_mode(context.tls().is_some());
         Ok(Ftp {
+            mode,
+            acceptor: context.tls().filter(|_| mode != TlsMode::Off).cloned(),
             accounts: context.accounts()?,
             guests: guests.transpose()?,
             ports,
@@ -121,6 +142,13 @@ impl StreamHandler for Ftp {
     async fn serve(&self, conn: &mut Conn) -> io::Result<()> {
         // ABOR comes with urgent data, which would else be taken out of the line (RFC 959, 4.1.3).
         conn.take_urgent_inline();
+        if let Some(acceptor) = self.acceptor.as_ref().filter(|_| self.mode == TlsMode::Implicit) {
+            conn.enter(Phase::Handshake);
+            if conn.start_tls(acceptor).await.is_err() {
+                conn.turn_away(RejectReason::Tls);
+                return Ok(());
+            }
+        }
         Session::new(self, conn).run(conn).await
     }
 }

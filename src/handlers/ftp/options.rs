@@ -39,6 +39,13 @@ pub struct Options {
     pub(super) rest_tail: RestTail,
     /// Whether SITE CHMOD is served.
     pub(super) site_chmod: bool,
+    /// What TLS is for: "off", "explicit" (clients may begin it with AUTH TLS), "required" (they must before they log
+    /// in) or "implicit" (it begins with the connection). All but "off" need the listener's `tls` table. Default:
+    /// "explicit" with a table, else "off".
+    pub(super) tls: Option<TlsMode>,
+    /// Whether a data connection with TLS must resume the control connection's, which proves that both are of one
+    /// client. Some clients cannot.
+    pub(super) require_resumption: bool,
     /// Sessions at once of one account. Default: as many as the listener's limits allow.
     #[schemars(range(min = 1))]
     pub(super) max_sessions_per_account: Option<u32>,
@@ -50,6 +57,20 @@ pub struct Options {
 pub struct Anonymous {
     /// The folder that they may read, relative to `state_dir`; made where it is missing.
     pub(super) root: String,
+}
+
+/// What TLS is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TlsMode {
+    /// There is none.
+    Off,
+    /// Clients may begin it (RFC 4217).
+    Explicit,
+    /// Clients must begin it before they log in.
+    Required,
+    /// It begins with the connection.
+    Implicit,
 }
 
 /// What is behind the last byte of an upload at an offset.
@@ -83,6 +104,8 @@ impl Default for Options {
             data_timeout: Period::after_secs(10),
             rest_tail: RestTail::Truncate,
             site_chmod: false,
+            tls: None,
+            require_resumption: false,
             max_sessions_per_account: None,
         }
     }
@@ -120,6 +143,34 @@ impl Options {
             }
         }
         findings
+    }
+
+    /// What is wrong with them on a listener with a `tls` table, or without one.
+    pub(super) fn check_tls(&self, has_table: bool) -> Findings {
+        let mut findings = Vec::new();
+        if !has_table && !matches!(self.tls, None | Some(TlsMode::Off)) {
+            findings.push(
+                Finding::error(
+                    &["tls"],
+                    "a listener with this handler has no `tls` table, and so no certificate",
+                )
+                .help("give the listener one: tls = { cert = \"…\", key = \"…\" }"),
+            );
+        }
+        if self.require_resumption && !self.has_tls(has_table) {
+            findings.push(Finding::error(&["require_resumption"], "there is no TLS to be resumed"));
+        }
+        findings
+    }
+
+    /// What TLS is for, on a listener with a certificate or without.
+    pub(super) fn tls_mode(&self, has_certificate: bool) -> TlsMode {
+        let default = if has_certificate { TlsMode::Explicit } else { TlsMode::Off };
+        self.tls.unwrap_or(default)
+    }
+
+    fn has_tls(&self, has_certificate: bool) -> bool {
+        self.tls_mode(has_certificate) != TlsMode::Off
     }
 
     /// The passive ports, where they are named.

@@ -14,7 +14,6 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{fstatfs, sendfile};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
-use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::counts::TransferFailure;
@@ -23,6 +22,7 @@ use super::names::refusal;
 use super::reply::Reply;
 use super::transfer::Progress;
 use super::{FromWire, ToWire};
+use crate::net::Stream;
 use crate::storage::{Home, Listing, Sink, StorageError};
 
 /// How much goes out at once.
@@ -119,19 +119,22 @@ impl Send {
     /// As it is.
     pub(super) async fn image(
         mut self,
-        mut data: TcpStream,
+        mut data: Stream,
         progress: &Progress,
         abort: &CancellationToken,
     ) -> Result<(), Failure> {
+        let Stream::Tcp(plain) = &data else {
+            return self.through_buffers(None, data, progress, abort).await;
+        };
         while self.left > 0 {
             let piece = self.left.min(STEP);
             self.bring(piece).await?;
             let mut rest = piece;
             while rest > 0 {
                 let mut at = self.from;
-                let send = data.async_io(Interest::WRITABLE, || {
+                let send = plain.async_io(Interest::WRITABLE, || {
                     Ok(sendfile(
-                        &data,
+                        plain,
                         &*self.file,
                         Some(&mut at),
                         usize::try_from(rest).unwrap_or(usize::MAX),
@@ -152,12 +155,22 @@ impl Send {
 
     /// As text: each line with CR LF at its end.
     pub(super) async fn text(
-        mut self,
-        mut data: TcpStream,
+        self,
+        data: Stream,
         progress: &Progress,
         abort: &CancellationToken,
     ) -> Result<(), Failure> {
-        let mut codec = ToWire::default();
+        self.through_buffers(Some(ToWire::default()), data, progress, abort).await
+    }
+
+    /// Through buffers, as they are or as text.
+    async fn through_buffers(
+        mut self,
+        mut codec: Option<ToWire>,
+        mut data: Stream,
+        progress: &Progress,
+        abort: &CancellationToken,
+    ) -> Result<(), Failure> {
         let mut output = Vec::new();
         while self.left > 0 {
             let piece = self.left.min(BUFFER as u64 / 4);
@@ -167,11 +180,17 @@ impl Send {
             if input.is_empty() {
                 return Err(StorageError::Io(io::ErrorKind::UnexpectedEof.into()).into());
             }
-            output.clear();
-            codec.push(&input, &mut output);
-            write(&mut data, &output, self.at_most, progress, abort).await?;
             self.from += input.len() as u64;
             self.left -= input.len() as u64;
+            let bytes = match &mut codec {
+                None => &input,
+                Some(codec) => {
+                    output.clear();
+                    codec.push(&input, &mut output);
+                    &output
+                }
+            };
+            write(&mut data, bytes, self.at_most, progress, abort).await?;
         }
         step(self.at_most, abort, data.shutdown()).await
     }
@@ -221,7 +240,7 @@ fn read_at(file: &File, at: u64, piece: u64) -> io::Result<Vec<u8>> {
 
 /// Writes all of it; each piece that the client takes begins the time anew.
 async fn write(
-    data: &mut TcpStream,
+    data: &mut Stream,
     mut bytes: &[u8],
     at_most: Duration,
     progress: &Progress,
@@ -240,7 +259,7 @@ async fn write(
 
 /// Sends a listing, a batch at a time.
 pub(super) async fn send_list(
-    mut data: TcpStream,
+    mut data: Stream,
     mut listing: Listing,
     (format, pattern): (&Format, Option<&[u8]>),
     at_most: Duration,
@@ -274,7 +293,7 @@ impl Receive {
     /// Receives it. On return it is complete, or what came is kept as the storage has it.
     pub(super) async fn run(
         mut self,
-        mut data: TcpStream,
+        mut data: Stream,
         progress: &Progress,
         abort: &CancellationToken,
     ) -> Result<(), Failure> {
@@ -295,7 +314,7 @@ impl Receive {
 
     async fn receive(
         &mut self,
-        data: &mut TcpStream,
+        data: &mut Stream,
         progress: &Progress,
         abort: &CancellationToken,
     ) -> Result<(), Failure> {

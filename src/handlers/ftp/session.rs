@@ -16,7 +16,7 @@ use super::digest::Algorithm;
 use super::listing::Facts;
 use super::login::Who;
 use super::reply::Reply;
-use super::{Command, Ftp, LONGEST_AFTER_LOGIN, LONGEST_BEFORE_LOGIN, Line, Lines, Verb};
+use super::{Command, Ftp, LONGEST_AFTER_LOGIN, LONGEST_BEFORE_LOGIN, Line, Lines, TlsMode, Verb};
 use crate::handler::{Conn, Phase};
 use crate::stats::CloseReason;
 use crate::storage::HomePath;
@@ -61,6 +61,11 @@ pub(super) struct Session<'a> {
     pub(super) data: Option<Data>,
     /// After EPSV ALL.
     pub(super) epsv_only: bool,
+    /// After PBSZ, and after PROT P.
+    pub(super) has_buffer: bool,
+    pub(super) protects_data: bool,
+    /// The reply has been sent already.
+    pub(super) is_silent: bool,
     pub(super) facts: Facts,
     pub(super) algorithm: Algorithm,
     /// What RANG said of the next HASH.
@@ -97,6 +102,9 @@ impl<'a> Session<'a> {
             rename: None,
             data: None,
             epsv_only: false,
+            has_buffer: false,
+            protects_data: ftp.mode == TlsMode::Implicit,
+            is_silent: false,
             facts: Facts::ALL,
             algorithm: Algorithm::Sha256,
             range: None,
@@ -170,7 +178,10 @@ impl<'a> Session<'a> {
 
     async fn dispatch(&mut self, conn: &mut Conn, verb: Verb, argument: &[u8]) -> io::Result<Reply> {
         Ok(match verb {
-            Verb::User => self.name_user(argument),
+            Verb::User => match self.needs_tls(conn) {
+                Some(refusal) => refusal,
+                None => self.name_user(argument),
+            },
             Verb::Pass => self.check_password(conn, argument).await,
             Verb::Acct => Reply::new(202, "No account is needed besides USER and PASS."),
             Verb::Rein => self.reinitialize(conn),
@@ -219,12 +230,19 @@ impl<'a> Session<'a> {
             Verb::Avbl => self.available().await,
             Verb::Clnt => Reply::new(200, "Noted."),
             Verb::Csid => Reply::new(200, concat!("Name=polygate; Version=", env!("CARGO_PKG_VERSION"), ";")),
-            Verb::Auth | Verb::Pbsz | Verb::Prot | Verb::Ccc => Reply::new(502, "There is no TLS here."),
+            Verb::Auth => self.begin_tls(conn, argument).await?,
+            Verb::Pbsz => self.set_buffer(conn, argument),
+            Verb::Prot => self.set_protection(conn, argument),
+            // The control connection stays in TLS: what came after would be in the clear (RFC 4217, 12.3).
+            Verb::Ccc => Reply::new(533, "The control connection stays in TLS."),
         })
     }
 
     /// Takes a reply to be sent.
     pub(super) fn say(&mut self, reply: &Reply) {
+        if std::mem::take(&mut self.is_silent) {
+            return;
+        }
         self.counts.reply(reply.code);
         reply.write(&mut self.out);
     }
@@ -304,6 +322,11 @@ impl<'a> Session<'a> {
         while let Some(line) = self.lines.next(&mut bytes, longest) {
             self.queue.push_back(line);
         }
+    }
+
+    /// Whether something that came with the last command waits behind it.
+    pub(super) fn has_more(&self) -> bool {
+        !self.queue.is_empty() || self.lines.is_within()
     }
 
     /// Notes that somebody could not log in.

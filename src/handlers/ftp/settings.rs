@@ -156,6 +156,9 @@ impl Session<'_> {
         if self.ftp.options.active {
             lines.push("EPRT".into());
         }
+        if self.ftp.acceptor.is_some() {
+            lines.extend(["AUTH TLS".to_owned(), "PBSZ".into(), "PROT".into()]);
+        }
         Reply::lines(211, "Features:", lines.into_iter().map(String::into_bytes), "End")
     }
 

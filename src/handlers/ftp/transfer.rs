@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use serde_json::json;
-use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::Verb;
@@ -22,8 +21,10 @@ use super::names::refusal;
 use super::options::RestTail;
 use super::pump::{self, Failure};
 use super::reply::{Reply, push_name};
+use super::security::protect;
 use super::session::{Representation, Session};
 use crate::handler::Conn;
+use crate::net::Stream;
 use crate::stats::EventKind;
 use crate::storage::{HomePath, How, Listing, Sink, StorageError};
 
@@ -69,7 +70,7 @@ impl fmt::Display for Progress {
 type Work = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
 
 /// What is done once the data connection is there.
-type Begin = Box<dyn FnOnce(TcpStream, Progress, CancellationToken) -> Work + Send>;
+type Begin = Box<dyn FnOnce(Stream, Progress, CancellationToken) -> Work + Send>;
 
 impl Session<'_> {
     pub(super) async fn retrieve(&mut self, conn: &mut Conn, argument: &[u8]) -> io::Result<Reply> {
@@ -293,6 +294,7 @@ impl Session<'_> {
         let Some(data) = self.data.take() else {
             return Ok(Reply::new(425, "Send EPSV or PASV first."));
         };
+        let mode = data.mode();
         let progress = Progress::new(verb, kind, path, &self.counts);
         let abort = CancellationToken::new();
         let connect = Box::pin({
@@ -314,6 +316,27 @@ impl Session<'_> {
         let counts = self.counts.clone();
         let under_way = counts.transfer(kind);
         let began = Instant::now();
+        let (protection, at_most) = (self.protection(), self.ftp.options.data_timeout.get());
+        let shake = {
+            let abort = abort.clone();
+            Box::pin(async move {
+                tokio::select! {
+                    stream = protect(stream, protection.as_ref(), at_most) => stream.ok_or(DataFailure::Tls),
+                    () = abort.cancelled() => Err(DataFailure::Io),
+                }
+            })
+        };
+        let stream = match self.accompany(conn, &progress, &abort, shake).await? {
+            Ok(stream) => stream,
+            Err(why) => {
+                counts.not_connected(mode, why);
+                counts.transfer_failed(kind, TransferFailure::Io);
+                return Ok(match why {
+                    DataFailure::Tls => Reply::new(522, "The data connection has no TLS as it should."),
+                    _ => Reply::new(426, "Aborted."),
+                });
+            }
+        };
         let work = begin(stream, progress.clone(), abort.clone());
         let result = self.accompany(conn, &progress, &abort, work).await;
         drop(under_way);

@@ -56,11 +56,14 @@ impl Handler for JsonFtp {
     const TRANSPORTS: Transports = Transports::STREAMS;
     type Options = Options;
 
-    fn check_in_public(options: &Options) -> Findings {
-        let mut findings = vec![
-            Finding::warning(&[], "logins and files cross the network in the clear")
-                .help("name the networks that may connect in `allow`, or bind a loopback address"),
-        ];
+    fn check_in_public(options: &Options, has_tls: bool) -> Findings {
+        let mut findings = Vec::new();
+        if !has_tls {
+            findings.push(
+                Finding::warning(&[], "logins and files cross the network in the clear")
+                    .help("give the listener a `tls` table, name the networks that may connect in `allow`, or bind a loopback address"),
+            );
+        }
         if !options.hide_users {
             findings.push(
                 Finding::warning(&[], "clients are told which account names exist")

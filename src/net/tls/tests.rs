@@ -19,8 +19,8 @@ impl Made {
         Made { cert: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() }
     }
 
-    fn pem(&self) -> Pem<'_> {
-        Pem { cert: self.cert.as_bytes(), key: self.key.as_bytes(), client_ca: None }
+    fn pem(&self) -> Pem {
+        Pem { cert: self.cert.clone(), key: self.key.clone(), client_ca: None }
     }
 }
 
@@ -40,7 +40,7 @@ fn client(trusts: &Made, own: Option<&Made>, versions: &[&'static SupportedProto
     }
 }
 
-type Ours = Result<TlsStream<DuplexStream>, HandshakeError>;
+type Ours = Result<TlsStream<DuplexStream>, (HandshakeError, DuplexStream)>;
 
 async fn meet(
     acceptor: &Acceptor,
@@ -52,13 +52,13 @@ async fn meet(
 }
 
 fn failure(met: Ours) -> TlsFailure {
-    met.expect_err("the handshake succeeded").reason
+    met.expect_err("the handshake succeeded").0.reason
 }
 
 #[tokio::test]
 async fn both_versions_are_spoken_and_told_apart() {
     let made = Made::new();
-    let acceptor = Acceptor::new(&made.pem(), TlsVersion::V12, &["h2", "http/1.1"]).unwrap();
+    let acceptor = Acceptor::new(&made.pem(), MinVersion::V12, &["h2", "http/1.1"]).unwrap();
     for (spoken, expected) in [(&version::TLS12, TlsVersion::V12), (&version::TLS13, TlsVersion::V13)] {
         let mut config = client(&made, None, &[spoken]);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -72,7 +72,7 @@ async fn both_versions_are_spoken_and_told_apart() {
 #[tokio::test]
 async fn a_version_older_than_the_oldest_is_refused() {
     let made = Made::new();
-    let acceptor = Acceptor::new(&made.pem(), TlsVersion::V13, &[]).unwrap();
+    let acceptor = Acceptor::new(&made.pem(), MinVersion::V13, &[]).unwrap();
     let config = Arc::new(client(&made, None, &[&version::TLS12]));
     assert_eq!(failure(meet(&acceptor, &config).await.0), TlsFailure::Protocol);
 }
@@ -80,7 +80,7 @@ async fn a_version_older_than_the_oldest_is_refused() {
 #[tokio::test]
 async fn what_began_on_one_connection_is_resumed_on_another_by_a_clone() {
     let made = Made::new();
-    let acceptor = Acceptor::new(&made.pem(), TlsVersion::V12, &[]).unwrap();
+    let acceptor = Acceptor::new(&made.pem(), MinVersion::V12, &[]).unwrap();
     for spoken in [&version::TLS12, &version::TLS13] {
         let config = Arc::new(client(&made, None, &[spoken]));
         let (ours, theirs) = meet(&acceptor, &config).await;
@@ -107,8 +107,8 @@ async fn a_client_shows_a_certificate_of_the_right_root_or_is_refused() {
     let cert = own.signed_by(&key, &Issuer::new(params, ca_key)).unwrap().pem();
     let ada = Made { cert, key: key.serialize_pem() };
 
-    let pem = Pem { client_ca: Some(ca.as_bytes()), ..made.pem() };
-    let acceptor = Acceptor::new(&pem, TlsVersion::V12, &[]).unwrap();
+    let pem = Pem { client_ca: Some(ca), ..made.pem() };
+    let acceptor = Acceptor::new(&pem, MinVersion::V12, &[]).unwrap();
     let versions = [&version::TLS13];
     let met = meet(&acceptor, &Arc::new(client(&made, Some(&ada), &versions))).await.0.unwrap();
     assert_eq!(met.facts().client.as_deref(), Some("CN=ada"));
@@ -122,7 +122,7 @@ async fn a_client_shows_a_certificate_of_the_right_root_or_is_refused() {
 #[tokio::test]
 async fn what_is_no_handshake_fails_and_says_why() {
     let made = Made::new();
-    let acceptor = Acceptor::new(&made.pem(), TlsVersion::V12, &[]).unwrap();
+    let acceptor = Acceptor::new(&made.pem(), MinVersion::V12, &[]).unwrap();
     for (bytes, expected) in [
         (&b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"[..], TlsFailure::Protocol),
         (&[0x16, 3, 1, 0xff, 0xff, 1], TlsFailure::Protocol),
@@ -139,7 +139,7 @@ async fn what_is_no_handshake_fails_and_says_why() {
 #[tokio::test]
 async fn an_orderly_end_is_told_from_a_cut_one() {
     let made = Made::new();
-    let acceptor = Acceptor::new(&made.pem(), TlsVersion::V12, &[]).unwrap();
+    let acceptor = Acceptor::new(&made.pem(), MinVersion::V12, &[]).unwrap();
     let config = Arc::new(client(&made, None, &[&version::TLS13]));
     for orderly in [true, false] {
         let (ours, theirs) = meet(&acceptor, &config).await;
@@ -156,13 +156,19 @@ async fn an_orderly_end_is_told_from_a_cut_one() {
 #[test]
 fn what_is_wrong_with_the_texts_is_said_of_the_right_one() {
     let (made, other) = (Made::new(), Made::new());
-    let wrong = |pem: Pem<'_>| Acceptor::new(&pem, TlsVersion::V12, &[]).unwrap_err().to_string();
+    let wrong = |pem: Pem| Acceptor::new(&pem, MinVersion::V12, &[]).unwrap_err().to_string();
     let none = "no certificate in PEM format is in it";
-    assert_eq!(wrong(Pem { cert: b"", ..made.pem() }), format!("certificate: {none}"));
-    assert_eq!(wrong(Pem { key: b"x", ..made.pem() }), "key: no private key in PEM format is in it");
-    let foreign = Pem { key: other.key.as_bytes(), ..made.pem() };
-    assert_eq!(wrong(foreign), "key: it is not the key of the certificate");
-    assert_eq!(wrong(Pem { client_ca: Some(b""), ..made.pem() }), format!("client CA: {none}"));
+    assert_eq!(wrong(Pem { cert: String::new(), ..made.pem() }), format!("the certificate: {none}"));
+    assert_eq!(
+        wrong(Pem { key: "x".into(), ..made.pem() }),
+        "the key: no private key in PEM format is in it"
+    );
+    let foreign = Pem { key: other.key.clone(), ..made.pem() };
+    assert_eq!(wrong(foreign), "the key: it is not the key of the certificate");
+    assert_eq!(
+        wrong(Pem { client_ca: Some(String::new()), ..made.pem() }),
+        format!("the roots of the clients: {none}")
+    );
 }
 
 #[test]
@@ -172,7 +178,7 @@ fn the_time_of_a_certificate_is_read() {
     params.not_before = rcgen::date_time_ymd(2020, 1, 1);
     params.not_after = rcgen::date_time_ymd(2020, 1, 2);
     let made = Made { cert: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() };
-    let (from, to) = Acceptor::new(&made.pem(), TlsVersion::V12, &[]).unwrap().valid();
+    let Validity { from, until } = Acceptor::new(&made.pem(), MinVersion::V12, &[]).unwrap().validity();
     assert_eq!(from, UNIX_EPOCH + Duration::from_secs(1_577_836_800));
-    assert_eq!(to.duration_since(from).unwrap(), Duration::from_secs(86_400));
+    assert_eq!(until.duration_since(from).unwrap(), Duration::from_secs(86_400));
 }
