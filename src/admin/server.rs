@@ -22,6 +22,7 @@ use tower::ServiceExt as _;
 use super::Routers;
 use super::extract::{Client, Scheme};
 use super::timed::Timed;
+use crate::net::tls::Acceptor;
 use crate::net::{AdminSocket, Backoff, Bound, Socket, Stream, classify};
 use crate::stats::{AcceptError, Peer};
 use crate::supervisor::Supervisor;
@@ -59,6 +60,7 @@ pub async fn serve(supervisor: Supervisor, shutdown: CancellationToken) {
         permits: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
         metrics_permits: Arc::new(Semaphore::new(MAX_METRICS_CONNECTIONS)),
         deadlines: DEADLINES,
+        tls: supervisor.admin_tls(),
         tasks: TaskTracker::new(),
         shutdown: shutdown.clone(),
     };
@@ -98,6 +100,8 @@ struct Server {
     permits: Arc<Semaphore>,
     metrics_permits: Arc<Semaphore>,
     deadlines: Deadlines,
+    /// What TLS is begun with; none where the API has none.
+    tls: tokio::sync::watch::Receiver<Option<Acceptor>>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -145,7 +149,9 @@ impl Server {
                     backoff.reset();
                     let (server, routes, stop) = (self.clone(), routes.clone(), stop.clone());
                     self.tasks.spawn(async move {
-                        server.conn(routes, stream, peer, stop).await;
+                        if let Some((stream, scheme)) = server.secured(stream, metrics_only, &stop).await {
+                            server.conn(routes, (stream, scheme), peer, stop).await;
+                        }
                         drop(permit);
                     });
                 }
@@ -164,12 +170,42 @@ impl Server {
         }
     }
 
+    /// Begins TLS where the API has it: on TCP, and not where metrics alone are served. None: it failed.
+    async fn secured(
+        &self,
+        stream: Stream,
+        metrics_only: bool,
+        stop: &CancellationToken,
+    ) -> Option<(Stream, Scheme)> {
+        let acceptor = self.tls.borrow().clone();
+        let acceptor = acceptor.filter(|_| !metrics_only && matches!(stream, Stream::Tcp(_)));
+        let Some(acceptor) = acceptor else { return Some((stream, Scheme("http"))) };
+        let shake = tokio::time::timeout(self.deadlines.header, acceptor.accept(stream));
+        let secured = tokio::select! {
+            shaken = shake => shaken.ok()?,
+            () = stop.cancelled() => return None,
+        };
+        match secured {
+            Ok(stream) => Some((Stream::Tls(Box::new(stream)), Scheme("https"))),
+            Err((error, _)) => {
+                tracing::debug!(%error, "an admin connection has no TLS");
+                None
+            }
+        }
+    }
+
     /// Serves one connection until it ends or `stop` is cancelled; then until what it asks for is answered.
-    async fn conn(&self, routes: Router, stream: Stream, peer: Peer, stop: CancellationToken) {
+    async fn conn(
+        &self,
+        routes: Router,
+        (stream, scheme): (Stream, Scheme),
+        peer: Peer,
+        stop: CancellationToken,
+    ) {
         let client = Client(Arc::new(peer));
         let service = service_fn(|mut request: Request<Incoming>| {
             request.extensions_mut().insert(client.clone());
-            request.extensions_mut().insert(Scheme("http"));
+            request.extensions_mut().insert(scheme);
             let routes = routes.clone();
             async move {
                 Ok::<_, Infallible>(routes.oneshot(request).await.unwrap_or_else(|never| match never {}))

@@ -21,6 +21,8 @@ const VARIABLE: &str = "POLYGATE_ADMIN";
 pub(crate) enum AdminUrl {
     /// `http://HOST:PORT`; holds `HOST:PORT`.
     Http(String),
+    /// `https://HOST:PORT`; holds `HOST:PORT`.
+    Https(String),
     /// `unix:///PATH`
     Unix(PathBuf),
 }
@@ -40,19 +42,43 @@ pub(crate) fn locate(global: &Global) -> Result<AdminUrl, Failure> {
         Err(_) => return Ok(AdminUrl::default()),
     };
     let first = match load_file(&file, &builtin()) {
-        Ok(loaded) => first_bind(&loaded.config),
+        Ok(loaded) => {
+            let tls = loaded.config.admin.tls.is_some();
+            first_bind(&loaded.config).map(|endpoint| (endpoint, tls))
+        }
         // A broken file must not keep anybody from the gateway that runs on the one before.
-        Err(LoadError::Syntax(_, text) | LoadError::Invalid(_, text)) => guess(&text),
+        Err(LoadError::Syntax(_, text) | LoadError::Invalid(_, text)) => {
+            guess(&text).map(|endpoint| (endpoint, false))
+        }
         Err(unreadable @ LoadError::Unreadable(..)) => {
             let mut failure = Failure::from(unreadable);
             failure.message.push_str("; name another with --config FILE, or the admin API with --admin URL");
             return Err(failure);
         }
     };
-    let url = first.and_then(|endpoint| AdminUrl::of_endpoint(&endpoint));
+    let url = first.and_then(|(endpoint, tls)| Ok(AdminUrl::of_endpoint(&endpoint)?.with_tls(tls)));
     url.map_err(|why| {
         let file = file.display();
         Failure::new(Exit::Unavailable, format!("{file} {why}; name the admin API with --admin URL"))
+    })
+}
+
+/// Whom to trust where the API is reached by `https://`: what `--ca` names, else the variable, else the certificate that
+/// the configuration names.
+pub(crate) fn roots(global: &Global) -> Result<Option<String>, Failure> {
+    let variable = std::env::var_os("POLYGATE_CA").filter(|value| !value.is_empty()).map(PathBuf::from);
+    let file = match global.ca.clone().or(variable) {
+        Some(file) => file,
+        None => {
+            let file = find::config(None, global.config.as_deref()).ok();
+            let loaded = file.and_then(|file| load_file(&file, &builtin()).ok());
+            return Ok(loaded.and_then(|loaded| loaded.config.admin.tls).map(|tls| tls.pem.cert));
+        }
+    };
+    let shown = file.display();
+    let text = std::fs::read_to_string(&file);
+    text.map(Some).map_err(|error| {
+        Failure::new(Exit::Usage, format!("cannot read the certificates in {shown}: {error}"))
     })
 }
 
@@ -126,6 +152,14 @@ impl Default for AdminUrl {
 }
 
 impl AdminUrl {
+    /// The same through TLS, where it is TCP.
+    fn with_tls(self, tls: bool) -> Self {
+        match self {
+            AdminUrl::Http(at) if tls => AdminUrl::Https(at),
+            other => other,
+        }
+    }
+
     /// The address to dial for an endpoint that is bound.
     fn of_endpoint(endpoint: &Endpoint) -> Result<Self, String> {
         match endpoint {
@@ -148,7 +182,7 @@ impl FromStr for AdminUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is not http://HOST:PORT or unix:///PATH");
+        let wrong = || format!("{text:?} is not http://HOST:PORT, https://HOST:PORT or unix:///PATH");
         if let Some(path) = text.strip_prefix("unix://") {
             let path = Path::new(path);
             return match path.is_absolute() && path.file_name().is_some() {
@@ -159,8 +193,10 @@ impl FromStr for AdminUrl {
         let uri: Uri = text.parse().map_err(|_| wrong())?;
         let bare = uri.path() == "/" && uri.query().is_none() && !text.contains('#');
         match (uri.scheme_str(), uri.authority()) {
-            (Some("http"), Some(at)) if bare && at.port_u16().is_some() && !at.as_str().contains('@') => {
-                Ok(AdminUrl::Http(at.to_string()))
+            (Some(scheme @ ("http" | "https")), Some(at))
+                if bare && at.port_u16().is_some() && !at.as_str().contains('@') =>
+            {
+                Ok(AdminUrl::Http(at.to_string()).with_tls(scheme == "https"))
             }
             _ => Err(wrong()),
         }
@@ -171,6 +207,7 @@ impl fmt::Display for AdminUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             AdminUrl::Http(at) => write!(f, "http://{at}"),
+            AdminUrl::Https(at) => write!(f, "https://{at}"),
             AdminUrl::Unix(path) => write!(f, "unix://{}", path.display()),
         }
     }
@@ -183,7 +220,7 @@ mod tests {
     #[test]
     fn urls_are_http_with_a_port_or_unix_with_an_absolute_path() {
         for good in
-            ["http://127.0.0.1:9900", "http://[::1]:9900", "http://gate.example:80", "unix:///run/a.sock"]
+            ["http://127.0.0.1:9900", "https://[::1]:9900", "http://gate.example:80", "unix:///run/a.sock"]
         {
             assert_eq!(good.parse::<AdminUrl>().unwrap().to_string(), good);
         }
@@ -192,7 +229,6 @@ mod tests {
             "",
             "localhost:9900",
             "http://localhost",
-            "https://localhost:1",
             "http://h:1/api",
             "http://h:1?x",
             "http://h:1#x",

@@ -13,6 +13,8 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
+use polygate::net::tls::Connector;
+
 use super::admin::AdminUrl;
 use super::exit::{Exit, Failure};
 use super::terminal::escape;
@@ -31,6 +33,8 @@ pub(crate) struct Client {
     deadline: Duration,
     /// Shown with every request; never printed.
     token: Option<String>,
+    /// Whom to trust, in PEM format.
+    roots: Option<String>,
 }
 
 /// What the admin API answered.
@@ -66,12 +70,17 @@ struct Problem {
 
 impl Client {
     pub(crate) fn new(url: AdminUrl) -> Self {
-        Client { url, deadline: DEADLINE, token: None }
+        Client { url, deadline: DEADLINE, token: None, roots: None }
     }
 
     /// Shows a token with every request.
     pub(crate) fn token(self, token: Option<String>) -> Self {
         Client { token, ..self }
+    }
+
+    /// Trusts those certificates where TLS is spoken.
+    pub(crate) fn roots(self, roots: Option<String>) -> Self {
+        Client { roots, ..self }
     }
 
     pub(crate) fn deadline(self, deadline: Duration) -> Self {
@@ -118,7 +127,7 @@ impl Client {
         body: Option<String>,
     ) -> Result<Answer, Error> {
         let host = match &self.url {
-            AdminUrl::Http(at) => at,
+            AdminUrl::Http(at) | AdminUrl::Https(at) => at,
             AdminUrl::Unix(_) => "localhost",
         };
         let mut request = Request::builder()
@@ -136,6 +145,15 @@ impl Client {
         let request = request.body(Full::from(body.unwrap_or_default()))?;
         match &self.url {
             AdminUrl::Http(at) => send(TcpStream::connect(at.as_str()).await?, request).await,
+            AdminUrl::Https(at) => {
+                let roots = self
+                    .roots
+                    .as_deref()
+                    .ok_or("it is not known whom to trust; name a certificate with --ca FILE")?;
+                let host = at.rsplit_once(':').map_or(at.as_str(), |(host, _)| host);
+                let stream = TcpStream::connect(at.as_str()).await?;
+                send(Connector::new(roots)?.connect(host, stream).await?, request).await
+            }
             AdminUrl::Unix(path) => send(UnixStream::connect(path).await?, request).await,
         }
     }

@@ -33,7 +33,7 @@ pub(crate) fn run(global: &Global, options: Options) -> Exit {
 
 fn ask(global: &Global, ready: bool) -> Result<(), Failure> {
     let path = if ready { "/readyz?verbose" } else { "/livez" };
-    let client = Client::new(admin::locate(global)?).deadline(DEADLINE);
+    let client = Client::new(admin::locate(global)?).roots(admin::roots(global)?).deadline(DEADLINE);
     let answer = client.request(Method::GET, path, "text/plain")?;
     match answer.status {
         200..300 => terminal::print("ok\n"),

@@ -64,9 +64,12 @@ struct Global {
     /// The configuration [env: POLYGATE_CONFIG]
     #[arg(long, global = true, help_heading = "Global options", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The admin API, http://HOST:PORT or unix:///PATH [env: POLYGATE_ADMIN]
+    /// The admin API, http://HOST:PORT, https://HOST:PORT or unix:///PATH [env: POLYGATE_ADMIN]
     #[arg(long, global = true, help_heading = "Global options", value_name = "URL")]
     admin: Option<AdminUrl>,
+    /// File with the certificates to trust over https:// [env: POLYGATE_CA; else the configured one]
+    #[arg(long, global = true, help_heading = "Global options", value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// File with the token for the admin API [env: POLYGATE_TOKEN_FILE; POLYGATE_TOKEN is the token itself]
     #[arg(long, global = true, help_heading = "Global options", value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -160,7 +163,7 @@ fn dispatch(global: &Global, command: Command, inherited: Inherited) -> Result<E
 }
 
 fn client(global: &Global) -> Result<Client, Failure> {
-    Ok(Client::new(admin::locate(global)?).token(admin::token(global)?))
+    Ok(Client::new(admin::locate(global)?).roots(admin::roots(global)?).token(admin::token(global)?))
 }
 
 /// The code after clap has printed something: help and version are no error. Whoever calls `healthcheck`

@@ -5,6 +5,10 @@
 //! resumes on one connection what it began on another, as FTP clients do for their data connections. The
 //! provider of the cryptography is named in each configuration; the process has no default one.
 
+mod connector;
+
+pub use connector::Connector;
+
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;

@@ -25,7 +25,7 @@ pub(super) fn commit(
     generation: u64,
     room: usize,
 ) -> Vec<Leaving> {
-    let Prepared { config, mut handlers, handovers, sockets, admin } = prepared;
+    let Prepared { config, mut handlers, handovers, sockets, admin, admin_tls } = prepared;
     if let Some(accounts) = inner.accounts.current() {
         accounts.configure(&config.accounts);
     }
@@ -74,6 +74,8 @@ pub(super) fn commit(
     });
     let (inet, unix) = live.own_datagram_addresses();
     inner.own.set(inet, unix);
+    inner.admin_tls.send_replace(admin_tls.as_ref().map(|(_, acceptor)| acceptor.clone()));
+    live.admin_tls = admin_tls;
     closing.extend(replace_admin(inner, admin));
     closing
 }
@@ -92,7 +94,8 @@ fn replace_admin(inner: &Inner, mut admin: Vec<AdminSocket>) -> Vec<Leaving> {
     inner.admin.send_if_modified(|current| {
         let gone = current.iter().filter(|old| !has(&admin, old));
         left.extend(gone.map(|old| Leaving::Admin(Arc::downgrade(&old.socket))));
-        let same = current.len() == admin.len() && admin.iter().all(|new| has(current, new));
+        let urls = |all: &[AdminSocket]| all.iter().map(|one| one.url.clone()).collect::<Vec<_>>();
+        let same = urls(current) == urls(&admin) && admin.iter().all(|new| has(current, new));
         if !same {
             *current = admin;
         }

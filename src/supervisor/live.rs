@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 use tokio_util::sync::CancellationToken;
 
 use super::view::{EndpointView, ListenerView, State};
-use crate::config::{Endpoint, Listener, Transport, UnixAddress, Validity};
+use crate::config::{Endpoint, Listener, Tls, Transport, UnixAddress, Validity};
 use crate::handler::Built;
 use crate::listener::{Door, LoopWatch, Rules, Running};
 use crate::net::tls::Acceptor;
@@ -134,6 +134,8 @@ pub(super) struct Live {
     pub(super) listeners: BTreeMap<String, LiveListener>,
     /// An endpoint may be several sockets: a name with several addresses, an inherited name.
     pub(super) sockets: BTreeMap<Key, Vec<LiveSocket>>,
+    /// The admin API's certificate, and what TLS is begun with.
+    pub(super) admin_tls: Option<(Tls, Acceptor)>,
     /// Sockets beside which a new one may be bound for the moment.
     pub(super) sharing: Vec<Neighbour>,
     /// Every site that still may have conns; asked to drain at shutdown.
@@ -149,6 +151,7 @@ impl Live {
             sockets: BTreeMap::new(),
             sharing: Vec::new(),
             drain,
+            admin_tls: None,
             last_socket: 0,
         }
     }

@@ -27,6 +27,7 @@ use crate::config::{self, Catalog, Config, Diagnostic, LoadError, Loaded, Plan};
 use crate::console::Consoles;
 use crate::handler::Registry;
 use crate::listener::OwnAddresses;
+use crate::net::tls::Acceptor;
 use crate::net::{AdminSocket, Gate, Inherited};
 use crate::stats::{CloseReason, ConnId, Stats, Trigger};
 use crate::upstream::Upstreams;
@@ -59,6 +60,8 @@ struct Inner {
     published: Mutex<Vec<Published>>,
     running: tokio::sync::watch::Sender<Arc<Running>>,
     admin: tokio::sync::watch::Sender<Vec<AdminSocket>>,
+    /// What TLS of the admin API is begun with.
+    admin_tls: tokio::sync::watch::Sender<Option<Acceptor>>,
     closing: CancellationToken,
     /// Whether a reload that nobody waits for has been asked for and has not begun, by [`Trigger`].
     asked: [AtomicBool; Trigger::COUNT],
@@ -102,6 +105,7 @@ impl Supervisor {
             published: Mutex::default(),
             running: tokio::sync::watch::Sender::new(Arc::new(nothing)),
             admin: tokio::sync::watch::Sender::new(Vec::new()),
+            admin_tls: tokio::sync::watch::Sender::new(None),
             closing: CancellationToken::new(),
             asked: Default::default(),
         };
@@ -244,6 +248,11 @@ impl Supervisor {
     /// The sockets of the admin API; changes when a reload changes `admin.bind`.
     pub fn admin_sockets(&self) -> tokio::sync::watch::Receiver<Vec<AdminSocket>> {
         self.inner.admin.subscribe()
+    }
+
+    /// What TLS of the admin API is begun with, of the configuration that runs; none where it has none.
+    pub fn admin_tls(&self) -> tokio::sync::watch::Receiver<Option<Acceptor>> {
+        self.inner.admin_tls.subscribe()
     }
 
     /// The data plane's runtime, for its metrics.

@@ -7,7 +7,7 @@ use super::Inner;
 use super::live::{Handover, Key, Live, LiveListener, LiveSocket, Neighbour, Place, keys};
 use super::view::{EndpointView, ReloadError};
 use crate::accounts::Access;
-use crate::config::{Config, Endpoint, Listener, PemError, SocketOptions, Timeout, Transport, UnixMode};
+use crate::config::{Config, Endpoint, Listener, PemError, SocketOptions, Timeout, Tls, Transport, UnixMode};
 use crate::handler::{Built, Context};
 use crate::listener::Ready;
 use crate::net::tls::Acceptor;
@@ -24,6 +24,8 @@ pub(super) struct Prepared {
     pub(super) sockets: BTreeMap<Key, Vec<NewSocket>>,
     /// The sockets of the admin API, old and new.
     pub(super) admin: Vec<AdminSocket>,
+    /// The certificate of the admin API.
+    pub(super) admin_tls: Option<(Tls, Acceptor)>,
 }
 
 /// A bound socket, registered with the data runtime.
@@ -45,6 +47,7 @@ pub(super) fn prepare(
     dry_run: bool,
 ) -> Result<Prepared, ReloadError> {
     let handlers = build_handlers(inner, live, &config)?;
+    let admin_tls = admin_tls(live, &config)?;
     let handovers = handovers(live, &config);
     let mut admin = kept_admin(inner, &config);
     let leaving = leaving(inner, live, &config, &handovers, &admin);
@@ -66,8 +69,11 @@ pub(super) fn prepare(
     }
     let order = |s: &AdminSocket| admin_binds(&config).position(|bind| bind == (s.metrics_only, &s.endpoint));
     admin.sort_by_key(order);
+    for socket in &mut admin {
+        socket.url = url(&socket.socket.address, admin_tls.is_some() && !socket.metrics_only);
+    }
     drop(missing);
-    Ok(Prepared { config, handlers, handovers, sockets, admin })
+    Ok(Prepared { config, handlers, handovers, sockets, admin, admin_tls })
 }
 
 fn build_handlers(
@@ -108,6 +114,28 @@ fn build_handlers(
         handlers.insert(listener.name.clone(), (built, tls));
     }
     Ok(handlers)
+}
+
+/// What the admin API's TLS is begun with; what it had, where nothing has changed.
+fn admin_tls(live: &Live, config: &Config) -> Result<Option<(Tls, Acceptor)>, ReloadError> {
+    let Some(tls) = &config.admin.tls else { return Ok(None) };
+    if let Some(same) = live.admin_tls.as_ref().filter(|(old, _)| old == tls) {
+        return Ok(Some(same.clone()));
+    }
+    // HTTP/1.1 is all that the API speaks.
+    match Acceptor::new(&tls.pem, tls.min_version, &["http/1.1"]) {
+        Ok(acceptor) => Ok(Some((tls.clone(), acceptor))),
+        Err(error) => Err(ReloadError::Build {
+            listener: "admin".into(),
+            handler: "tls".into(),
+            reason: error.to_string(),
+        }),
+    }
+}
+
+/// As start-up prints it.
+fn url(address: &str, tls: bool) -> String {
+    address.replacen("tcp://", if tls { "https://" } else { "http://" }, 1)
 }
 
 /// What a listener's TLS is begun with: what it had, where nothing has changed, so that clients may resume.
@@ -327,7 +355,7 @@ fn admin_socket(endpoint: &Endpoint, metrics_only: bool, bound: Bound) -> AdminS
     AdminSocket {
         metrics_only,
         endpoint: endpoint.clone(),
-        url: bound.address.replacen("tcp://", "http://", 1),
+        url: url(&bound.address, false),
         socket: Arc::new(bound),
     }
 }

@@ -38,6 +38,7 @@ fn server(routes: Router) -> Server {
         routers: Routers { api: routes.clone(), metrics: routes },
         permits: Arc::new(Semaphore::new(2)),
         metrics_permits: Arc::new(Semaphore::new(2)),
+        tls: tokio::sync::watch::Sender::new(None).subscribe(),
         deadlines: Deadlines { header: Duration::from_millis(150), stall: Duration::from_millis(150) },
         tasks: TaskTracker::new(),
         shutdown: CancellationToken::new(),

@@ -5,6 +5,7 @@ mod accounts;
 mod admin;
 mod admin_config;
 mod admin_http;
+mod admin_tls;
 mod commands;
 mod console;
 mod exit_codes;
