@@ -19,8 +19,8 @@ use serde::de::DeserializeOwned;
 use crate::accounts::{Access, Accounts};
 use crate::config::{Findings, Timeouts, Transports};
 use crate::console::Consoles;
-pub use crate::net::{Answer, Conn, Packet, Replier};
 pub use crate::net::tls::Acceptor;
+pub use crate::net::{Answer, Conn, Packet, Replier};
 pub use crate::stats::{Counter, CounterKind, Counters, Ledger, Phase, RejectReason};
 use crate::upstream::Upstreams;
 

@@ -55,12 +55,13 @@ const BUFFER_BYTES: usize = 64 * 1024;
 /// `shutdown` is cancelled. What is being answered then is finished, within five seconds.
 pub async fn serve(supervisor: Supervisor, shutdown: CancellationToken) {
     let mut sockets = supervisor.admin_sockets();
+    let tls = supervisor.admin_tls();
     let server = Server {
         routers: super::routers(supervisor),
         permits: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
         metrics_permits: Arc::new(Semaphore::new(MAX_METRICS_CONNECTIONS)),
         deadlines: DEADLINES,
-        tls: supervisor.admin_tls(),
+        tls,
         tasks: TaskTracker::new(),
         shutdown: shutdown.clone(),
     };

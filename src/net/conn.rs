@@ -33,7 +33,7 @@ const LONG_LINGER: Duration = Duration::from_secs(5);
 /// How much of that is thrown away.
 const LONG_LINGER_BYTES: usize = 64 * 1024 * 1024;
 
-/// One accepted stream. Reads and writes through [`AsyncRead`] and [`AsyncWrite`] are counted; dropping
+/// One accepted stream. Reads and writes through `AsyncRead` and `AsyncWrite` are counted; dropping
 /// it settles its account once, whatever ended it.
 #[derive(Debug)]
 pub struct Conn {

@@ -9,7 +9,8 @@ use super::counters::{Counter, Counters, Datagrams};
 use super::histogram::{Histogram, LIFETIME_SECONDS, WORK_SECONDS};
 use super::labels::{AcceptError, CloseReason, RejectReason, TlsFailure, TlsVersion};
 use super::locked;
-use super::meter::{ConnId, Meter};
+use super::meter::Meter;
+use super::peer::ConnId;
 use super::spread::Spread;
 use crate::config::Transport;
 

@@ -14,6 +14,7 @@ mod events;
 mod histogram;
 mod ledger;
 mod meter;
+mod peer;
 mod snapshot;
 mod spread;
 mod upstreams;
@@ -27,7 +28,8 @@ pub use labels::{
     TlsFailure, TlsVersion, Trigger,
 };
 pub use ledger::Ledger;
-pub use meter::{ConnId, Meter, Peer, Phase, Site};
+pub use meter::{Meter, Phase, Site};
+pub use peer::{ConnId, Peer};
 pub use snapshot::{ConnView, ControlSnapshot, CounterSnapshot, DatagramSnapshot, LedgerSnapshot, Snapshot};
 
 pub use upstreams::{UpstreamAccount, UpstreamSnapshot};

@@ -10,7 +10,8 @@ use super::labels::{
     AcceptError, CloseReason, DatagramDrop, LogLevel, RejectReason, Stage, TlsFailure, TlsVersion, Trigger,
 };
 use super::ledger::Ledger;
-use super::meter::{ConnId, Meter, Phase};
+use super::meter::{Meter, Phase};
+use super::peer::ConnId;
 use super::upstreams::UpstreamSnapshot;
 use super::{Stats, locked};
 use crate::config::Transport;

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use super::histogram::{Histogram, WORK_SECONDS};
 use super::labels::{CloseReason, ConnectFailure};
 use super::locked;
-use super::meter::{ConnId, Meter};
+use super::meter::Meter;
+use super::peer::ConnId;
 
 /// The account of one endpoint of one upstream. It outlives reloads that keep both.
 #[derive(Debug)]

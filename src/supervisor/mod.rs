@@ -245,16 +245,6 @@ impl Supervisor {
         all
     }
 
-    /// The sockets of the admin API; changes when a reload changes `admin.bind`.
-    pub fn admin_sockets(&self) -> tokio::sync::watch::Receiver<Vec<AdminSocket>> {
-        self.inner.admin.subscribe()
-    }
-
-    /// What TLS of the admin API is begun with, of the configuration that runs; none where it has none.
-    pub fn admin_tls(&self) -> tokio::sync::watch::Receiver<Option<Acceptor>> {
-        self.inner.admin_tls.subscribe()
-    }
-
     /// The data plane's runtime, for its metrics.
     pub fn data_runtime(&self) -> &Handle {
         &self.inner.data

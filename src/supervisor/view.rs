@@ -12,6 +12,8 @@ use crate::config::{
     Validity,
 };
 use crate::console::Consoles;
+use crate::net::AdminSocket;
+use crate::net::tls::Acceptor;
 use crate::stats::Stage;
 use crate::upstream::Upstreams;
 
@@ -42,6 +44,18 @@ pub struct Running {
     pub files: Arc<[ReadFile]>,
     /// `limits.max_connections`, or less where the file descriptors do not suffice.
     pub max_connections: usize,
+}
+
+impl Supervisor {
+    /// The sockets of the admin API; changes when a reload changes `admin.bind`.
+    pub fn admin_sockets(&self) -> tokio::sync::watch::Receiver<Vec<AdminSocket>> {
+        self.inner.admin.subscribe()
+    }
+
+    /// What TLS of the admin API is begun with, of the configuration that runs; none where it has none.
+    pub fn admin_tls(&self) -> tokio::sync::watch::Receiver<Option<Acceptor>> {
+        self.inner.admin_tls.subscribe()
+    }
 }
 
 /// Whether a listener accepts.

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::progress::Progress;
 use super::reply::Reply;
 use super::session::{CHUNK, Session};
-use super::transfer::Progress;
 use super::{Command, Line, Verb};
 use crate::handler::{Conn, Phase};
 

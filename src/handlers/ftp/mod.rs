@@ -1,6 +1,6 @@
 //! `ftp`: a server of files (RFC 959 and its successors) over the gateway's accounts.
 //!
-//! One task serves a control connection ([`session`]): lines come in, and each gets its one final reply in order.
+//! One task serves a control connection (`session`): lines come in, and each gets its one final reply in order.
 //! `lines` takes bytes apart into lines of bounded length and knows the Telnet beneath (RFC 854), `command` has the
 //! table of the verbs. `login` is who it is, `settings` what the session is set to, `names` what is done with names.
 //! A transfer (`transfer`) opens what it needs, waits for its data connection (`data`, `ports`), and moves bytes
@@ -19,6 +19,7 @@ mod login;
 mod names;
 mod options;
 mod ports;
+mod progress;
 mod pump;
 mod reply;
 mod security;

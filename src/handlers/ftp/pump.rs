@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 use super::counts::TransferFailure;
 use super::listing::{self, Format};
 use super::names::refusal;
+use super::progress::Progress;
 use super::reply::Reply;
-use super::transfer::Progress;
 use super::{FromWire, ToWire};
 use crate::net::Stream;
 use crate::storage::{Home, Listing, Sink, StorageError};
@@ -298,7 +298,13 @@ impl Receive {
         abort: &CancellationToken,
     ) -> Result<(), Failure> {
         let received = self.receive(&mut data, progress, abort).await;
+        if received.is_ok() {
+            // Some clients wait for our close_notify before they listen for 226; one that has gone misses nothing.
+            let _ = step(self.at_most, abort, data.shutdown()).await;
+        }
         let short = self.allocated.is_some_and(|bytes| progress.bytes().max(self.sink.size()) < bytes);
+        // Where the client has gone with both connections, the end of the control connection is seen now.
+        tokio::task::yield_now().await;
         let failure = match received {
             // A client that has gone before it could hear of the end cannot rely on it.
             Ok(()) if abort.is_cancelled() => Failure::Aborted,

@@ -3,22 +3,20 @@
 //! What can be known is answered before anything is promised: the file is opened, or the place for it reserved,
 //! then the data connection is waited for, then 150 is sent, then the bytes move.
 
-use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::Verb;
-use super::counts::{Counts, DataFailure, Kind, TransferFailure};
+use super::counts::{DataFailure, Kind, TransferFailure};
 use super::listing::{self, Format};
 use super::names::refusal;
 use super::options::RestTail;
+use super::progress::Progress;
 use super::pump::{self, Failure};
 use super::reply::{Reply, push_name};
 use super::security::protect;
@@ -30,42 +28,6 @@ use crate::storage::{HomePath, How, Listing, Sink, StorageError};
 
 /// How often a name is tried that is to be unique.
 const TRIES: usize = 16;
-
-/// What is being transferred, and how far it is. Shared by the work and whoever shows it.
-#[derive(Debug, Clone)]
-pub(super) struct Progress(Arc<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    verb: Verb,
-    kind: Kind,
-    path: HomePath,
-    bytes: AtomicU64,
-    counts: Arc<Counts>,
-}
-
-impl Progress {
-    fn new(verb: Verb, kind: Kind, path: HomePath, counts: &Arc<Counts>) -> Self {
-        Progress(Arc::new(Inner { verb, kind, path, bytes: AtomicU64::new(0), counts: counts.clone() }))
-    }
-
-    /// So many bytes more have moved.
-    pub(super) fn add(&self, bytes: usize) {
-        self.0.bytes.fetch_add(bytes as u64, Relaxed);
-        self.0.counts.moved(self.0.kind, bytes as u64);
-    }
-
-    /// So many have moved so far.
-    pub(super) fn bytes(&self) -> u64 {
-        self.0.bytes.load(Relaxed)
-    }
-}
-
-impl fmt::Display for Progress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}: {} bytes", self.0.verb.name(), self.0.path, self.bytes())
-    }
-}
 
 type Work = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
 
@@ -355,8 +317,8 @@ impl Session<'_> {
 
     /// Says in the log and to whoever listens what came of a transfer.
     fn tell(&self, conn: &Conn, progress: &Progress, failure: Option<TransferFailure>, began: Instant) {
-        let Inner { verb, kind, path, .. } = &*progress.0;
-        if *kind == Kind::List {
+        let (verb, kind, path) = progress.about();
+        if kind == Kind::List {
             return;
         }
         let user = self.who.as_ref().map_or("", |who| &who.name);

@@ -151,7 +151,10 @@ fn documented() -> BTreeMap<String, String> {
 fn the_metrics_are_those_of_the_page_and_no_others() {
     let documented = documented();
     assert!(documented.len() > 30, "the page was read: {documented:?}");
-    let gateway = Gateway::start(&format!("{ALL_TRANSPORTS}\n{OTHER_HANDLERS}"));
+    let made = crate::tls_client::Certificates::new();
+    let secure =
+        format!("[listeners.secure]\nbind = 'tcp://127.0.0.1:0'\nhandler = 'echo'\n{}\n", made.table(""));
+    let gateway = Gateway::start(&format!("{ALL_TRANSPORTS}\n{OTHER_HANDLERS}\n{secure}"));
     // Requests count when they have been answered.
     gateway.get("/metrics");
     let scrape = Scrape::of(&gateway);
