@@ -17,11 +17,11 @@ use super::{findings, terminal};
 pub(crate) enum Exit {
     /// It worked.
     Ok = 0,
-    /// An unknown name or id, a second signal, or anything without a code of its own.
+    /// An unknown name or id, a failed `--expect`, a second signal, or anything without a code of its own.
     Failure = 1,
     /// The command line is wrong.
     Usage = 64,
-    /// The admin API cannot be reached.
+    /// The admin API, or the endpoint of a client command, cannot be reached.
     Unavailable = 69,
     /// An endpoint could not be bound.
     CannotBind = 73,

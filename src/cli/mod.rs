@@ -5,8 +5,10 @@ mod admin;
 mod check;
 mod client;
 mod config;
+mod connect;
 mod connections;
 mod console;
+mod dial;
 mod exit;
 mod find;
 mod findings;
@@ -44,8 +46,8 @@ Without a command the gateway runs. Its configuration is FILE or --config, else 
 ./config/polygate.toml, /etc/polygate/polygate.toml. The admin API is --admin, else $POLYGATE_ADMIN,
 else the first admin.bind of that configuration.
 
-Exit codes: 0 done, 1 failed, 64 usage, 69 admin API unreachable, 73 cannot bind, 77 not permitted,
-78 configuration invalid or unreadable.";
+Exit codes: 0 done, 1 failed, 64 usage, 69 admin API or endpoint unreachable, 73 cannot bind,
+77 not permitted, 78 configuration invalid or unreadable.";
 
 /// A multi-protocol network gateway: TOML listeners, built-in handlers, live reload.
 #[derive(Debug, Parser)]
@@ -106,6 +108,8 @@ enum Command {
     /// Make, list, change and remove the accounts of the running gateway
     #[command(subcommand)]
     Accounts(accounts::Command),
+    /// Talk to an endpoint line by line: what is typed goes out, what comes is printed
+    Connect(connect::Options),
     /// Ask the running gateway whether it is alive; exits 0 or 1 only
     Healthcheck(health::Options),
 }
@@ -158,6 +162,7 @@ fn dispatch(global: &Global, command: Command, inherited: Inherited) -> Result<E
         Command::Console(options) => console::run(&client(global)?, &options).map(done),
         Command::Kill { id } => kill::run(&client(global)?, id).map(done),
         Command::Accounts(command) => accounts::run(&client(global)?, command).map(done),
+        Command::Connect(options) => connect::run(&options).map(done),
         Command::Healthcheck(options) => Ok(health::run(global, options)),
     }
 }

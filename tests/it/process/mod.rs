@@ -7,6 +7,7 @@ mod admin_config;
 mod admin_http;
 mod admin_tls;
 mod commands;
+mod connect;
 mod console;
 mod exit_codes;
 mod http;
