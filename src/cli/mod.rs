@@ -17,6 +17,7 @@ mod kill;
 mod listeners;
 mod log;
 mod notify;
+mod ping;
 mod reload;
 mod run;
 mod table;
@@ -110,6 +111,8 @@ enum Command {
     Accounts(accounts::Command),
     /// Talk to an endpoint line by line: what is typed goes out, what comes is printed
     Connect(connect::Options),
+    /// Measure the round trip through an echo, and what is lost of it
+    Ping(ping::Options),
     /// Ask the running gateway whether it is alive; exits 0 or 1 only
     Healthcheck(health::Options),
 }
@@ -163,6 +166,7 @@ fn dispatch(global: &Global, command: Command, inherited: Inherited) -> Result<E
         Command::Kill { id } => kill::run(&client(global)?, id).map(done),
         Command::Accounts(command) => accounts::run(&client(global)?, command).map(done),
         Command::Connect(options) => connect::run(&options).map(done),
+        Command::Ping(options) => ping::run(&options).map(done),
         Command::Healthcheck(options) => Ok(health::run(global, options)),
     }
 }

@@ -15,6 +15,7 @@ mod inherited;
 mod metrics;
 mod notify;
 mod orphans;
+mod ping;
 mod scrape;
 mod signals;
 mod start;
