@@ -1,17 +1,15 @@
 //! `polygate accounts`: the accounts of the running gateway. Passwords are read from a terminal, which does not
 //! show them, or from standard input; never from the command line, where every process could see them.
 
-use std::io::{self, BufRead as _, IsTerminal as _};
-
 use clap::{Args, Subcommand};
 use hyper::Method;
 use polygate::config::Size;
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::client::{Answer, Client};
 use super::exit::{Exit, Failure};
+use super::secret::password;
 use super::table::{Align, Table, bytes, encode};
 use super::terminal::{self, escape};
 use super::{Format, Output};
@@ -223,48 +221,4 @@ fn done(answer: Answer) -> Result<Answer, Failure> {
         409 | 422 => Failure { exit: Exit::Failure, ..failure },
         _ => failure,
     })
-}
-
-/// One line: from the terminal, where it is not shown, or from whatever standard input is.
-fn password(prompt: &str) -> Result<String, Failure> {
-    let stdin = io::stdin();
-    let wrong = |error: &dyn std::fmt::Display| {
-        Failure::new(Exit::Failure, format!("cannot read the password: {error}"))
-    };
-    let _hidden = if stdin.is_terminal() {
-        terminal::complain(prompt);
-        Some(Hidden::begin().map_err(|error| wrong(&error))?)
-    } else {
-        None
-    };
-    let mut line = String::new();
-    stdin.lock().read_line(&mut line).map_err(|error| wrong(&error))?;
-    let password =
-        line.strip_suffix('\n').map_or(line.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
-    match password {
-        "" => Err(wrong(&"it is empty; type it, or give it on standard input")),
-        // Signals are off while it is typed, so that the terminal is never left without its echo.
-        typed if typed.contains('\x03') => Err(wrong(&"interrupted")),
-        password => Ok(password.to_owned()),
-    }
-}
-
-/// A terminal that does not show what is typed, until this is dropped.
-struct Hidden(Termios);
-
-impl Hidden {
-    fn begin() -> rustix::io::Result<Self> {
-        let before = tcgetattr(io::stdin())?;
-        let mut hidden = before.clone();
-        hidden.local_modes &= !(LocalModes::ECHO | LocalModes::ISIG);
-        tcsetattr(io::stdin(), OptionalActions::Flush, &hidden)?;
-        Ok(Hidden(before))
-    }
-}
-
-impl Drop for Hidden {
-    fn drop(&mut self) {
-        let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &self.0);
-        terminal::complain("\n");
-    }
 }

@@ -10,6 +10,7 @@ mod connections;
 mod console;
 mod dial;
 mod exit;
+mod files;
 mod find;
 mod findings;
 mod health;
@@ -20,6 +21,7 @@ mod notify;
 mod ping;
 mod reload;
 mod run;
+mod secret;
 mod table;
 mod terminal;
 mod upstreams;
@@ -113,6 +115,12 @@ enum Command {
     Connect(connect::Options),
     /// Measure the round trip through an echo, and what is lost of it
     Ping(ping::Options),
+    /// Send a file to a server of FTP or json-ftp
+    Put(files::Put),
+    /// Fetch a file from a server of FTP or json-ftp
+    Get(files::Get),
+    /// List a folder of a server of FTP, or the files of one of json-ftp
+    Ls(files::List),
     /// Ask the running gateway whether it is alive; exits 0 or 1 only
     Healthcheck(health::Options),
 }
@@ -167,6 +175,9 @@ fn dispatch(global: &Global, command: Command, inherited: Inherited) -> Result<E
         Command::Accounts(command) => accounts::run(&client(global)?, command).map(done),
         Command::Connect(options) => connect::run(&options).map(done),
         Command::Ping(options) => ping::run(&options).map(done),
+        Command::Put(options) => files::put(&options).map(done),
+        Command::Get(options) => files::get(&options).map(done),
+        Command::Ls(options) => files::ls(&options).map(done),
         Command::Healthcheck(options) => Ok(health::run(global, options)),
     }
 }

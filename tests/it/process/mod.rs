@@ -10,6 +10,7 @@ mod commands;
 mod connect;
 mod console;
 mod exit_codes;
+mod files;
 mod http;
 mod inherited;
 mod metrics;
