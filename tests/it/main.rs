@@ -21,6 +21,7 @@ mod dashboards;
 mod datagrams;
 mod documents;
 mod example;
+mod examples_config;
 mod exec;
 mod forward;
 mod http;
