@@ -42,7 +42,7 @@ fn pages() -> Vec<PathBuf> {
 }
 
 /// The blocks of a page that are fenced as that language, with the line where each begins.
-fn blocks(text: &str, language: &str) -> Vec<(usize, String)> {
+pub(crate) fn blocks(text: &str, language: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let mut open: Option<(bool, usize, String)> = None;
     for (index, line) in text.lines().enumerate() {

@@ -4,8 +4,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::{Value, json};
+
 use crate::client::{Datagrams, Stream};
 use crate::harness::{Gate, eventually};
+use crate::process::Gateway;
 
 /// The files that other tests play, or that need other machines.
 const ELSEWHERE: [&str; 4] = ["environment", "forward", "http", "limits"];
@@ -17,17 +20,65 @@ fn folder() -> PathBuf {
 /// A gateway on an example, with ports that the kernel chooses.
 #[track_caller]
 fn start(name: &str) -> Gate {
-    let text = fs::read_to_string(folder().join(format!("{name}.toml"))).unwrap();
-    let mut free = String::new();
-    let mut rest = text.as_str();
-    let host = "://127.0.0.1:";
-    while let Some(at) = rest.find(host) {
-        free.push_str(&rest[..at + host.len()]);
-        free.push('0');
-        rest = rest[at + host.len()..].trim_start_matches(|c: char| c.is_ascii_digit());
+    Gate::start(&free(&fs::read_to_string(folder().join(format!("{name}.toml"))).unwrap()))
+}
+
+/// The same with an admin API, for operators.
+#[track_caller]
+fn operated(name: &str) -> Gateway {
+    Gateway::start(&free(&fs::read_to_string(folder().join(format!("{name}.toml"))).unwrap()))
+}
+
+/// Types an answer to the one who spoke last, once so much was said.
+#[track_caller]
+fn types(gateway: &Gateway, said: u64, text: &str) {
+    let mut id = Value::Null;
+    eventually("the client is heard", || {
+        let all = gateway.json("/api/v1/consoles");
+        let newest = all["items"].as_array().unwrap().last().cloned().unwrap_or_default();
+        id = newest["id"].clone();
+        newest["entries_total"] == said
+    });
+    let body = json!({ "text": text }).to_string();
+    let headers = [("Content-Type", "application/json")];
+    let answer = gateway.ask("POST", &format!("/api/v1/consoles/{id}/reply"), &headers, &body);
+    assert!(answer.status < 300, "{}", answer.body);
+}
+
+/// The text with port 0 on every address of this machine.
+pub(crate) fn free(text: &str) -> String {
+    let mut out = String::new();
+    for (index, part) in text.split("://").enumerate() {
+        let own = ["127.0.0.1:", "0.0.0.0:", "[::]:"].into_iter().find(|host| part.starts_with(host));
+        out.push_str(if index > 0 { "://" } else { "" });
+        match own {
+            Some(host) => {
+                out.push_str(host);
+                out.push('0');
+                out.push_str(part[host.len()..].trim_start_matches(|c: char| c.is_ascii_digit()));
+            }
+            None => out.push_str(part),
+        }
     }
-    free.push_str(rest);
-    Gate::start(&free)
+    out
+}
+
+#[test]
+fn what_the_pages_for_newcomers_show_runs() {
+    for (page, least) in [("from-socketserver", 6), ("from-inetd", 3)] {
+        let path = folder().join(format!("../../docs/{page}.md"));
+        let blocks = crate::documents::blocks(&fs::read_to_string(path).unwrap(), "toml");
+        assert!(blocks.len() >= least, "{page}: {}", blocks.len());
+        for (_, text) in blocks {
+            // Only a gateway that runs as root may change the user.
+            let text: String = text
+                .lines()
+                .filter(|line| !line.starts_with("user = "))
+                .flat_map(|line| [line, "\n"])
+                .collect();
+            Gate::start(&free(&text));
+        }
+    }
 }
 
 /// `sock.recv(1024)`, as text.
@@ -49,7 +100,8 @@ fn every_example_is_played() {
     for entry in fs::read_dir(folder()).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap();
-        let played = this.contains(&format!("start(\"{name}\")")) || ELSEWHERE.contains(&name);
+        let played = ["start", "operated"].iter().any(|how| this.contains(&format!("{how}(\"{name}\")")));
+        let played = played || ELSEWHERE.contains(&name);
         assert!(played, "{name}: no test starts it");
         count += 1;
     }
@@ -176,4 +228,61 @@ fn course_ftp_registers_logs_in_and_takes_files() {
     asks(&mut client, put, "5");
     client.say("56789");
     eventually("the file is complete", || fs::read(&kept).is_ok_and(|bytes| bytes == b"0123456789"));
+}
+
+#[test]
+fn console_sends_what_the_operator_types() {
+    let gateway = operated("console");
+    let mut client = gateway.connect("chat");
+    client.say("hello");
+    types(&gateway, 1, "what do you want?");
+    hears(&mut client, "what do you want?");
+    client.say("再见");
+    types(&gateway, 3, "再见");
+    hears(&mut client, "再见");
+}
+
+#[test]
+fn udp_console_answers_each_sender() {
+    let gateway = operated("udp-console");
+    for name in ["ann", "bob"] {
+        let client = Datagrams::to(&gateway.address("chat"));
+        client.send(format!("I am {name}"));
+        types(&gateway, 1, &format!("hello {name}"));
+        assert_eq!(client.recv(), format!("hello {name}").as_bytes());
+    }
+}
+
+#[test]
+fn commands_are_announced_with_their_length() {
+    let gate = start("commands");
+    let mut client = gate.connect("commands");
+    asks(&mut client, "seq 3", "Ready|6");
+    asks(&mut client, "Start", "1\n2\n3\n");
+    client.say("ls");
+    let ready = client.recv();
+    let size = ready.strip_prefix("Ready|").unwrap().parse::<usize>().unwrap();
+    client.say("Start");
+    let mut listing = String::new();
+    while listing.len() < size {
+        listing += &client.recv();
+    }
+    assert!(listing.len() == size && listing.contains(" usr\n"), "{listing}");
+    for wrong in ["rm -r /", "date -u", "seq 3; id"] {
+        asks(&mut client, wrong, "Ready|9");
+        asks(&mut client, "Start", "cmd error");
+    }
+}
+
+#[test]
+fn forking_gives_each_connection_a_process() {
+    let gate = start("forking");
+    let (mut one, mut other) = (gate.connect("forking"), gate.connect("forking"));
+    asks(&mut one, "one", "one");
+    asks(&mut other, "other", "other");
+    asks(&mut one, "again", "again");
+    for mut client in [one, other] {
+        client.finish();
+        client.is_ended();
+    }
 }

@@ -16,6 +16,7 @@ mod inherited;
 mod metrics;
 mod notify;
 mod orphans;
+mod pages;
 mod ping;
 mod scrape;
 mod signals;
