@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The README's tour, command by command: what is printed must be what is written. It runs in a copy, on the
-# ports of the shipped configuration.
+# The README's tour and the client's page, command by command: what is printed must be what is written. They run
+# in a copy, on the ports of the shipped configuration.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
@@ -12,4 +12,5 @@ mkdir -p "$WORK/target/release"
 ln -s "$POLYGATE" "$WORK/target/release/polygate"
 cd "$WORK"
 unset POLYGATE_CONFIG POLYGATE_ADMIN
-POLYGATE=$POLYGATE TMPDIR=$WORK python3 "$ROOT/ci/lib/docs.py" README.md
+export POLYGATE TMPDIR=$WORK PATH=$WORK/target/release:$PATH
+python3 "$ROOT/ci/lib/docs.py" README.md "$ROOT/docs/client.md"
