@@ -127,11 +127,16 @@ pub(crate) fn get(options: &Get) -> Result<(), Failure> {
     let path = options.url.path_for(None).ok_or_else(|| {
         Failure::new(Exit::Usage, format!("{} names a folder: what is to be fetched?", options.url))
     })?;
-    let to = match &options.file {
-        Some(file) => file.clone(),
-        None => PathBuf::from(path.rsplit('/').next().unwrap_or(&path)),
+    let to = match (&options.file, path.rsplit('/').next()) {
+        (Some(file), _) => file.clone(),
+        (None, Some(name)) if !matches!(name, "" | "." | "..") => PathBuf::from(name),
+        (None, _) => {
+            let message = format!("{} ends in no name for the file here: write one behind it", options.url);
+            return Err(Failure::new(Exit::Usage, message));
+        }
     };
-    let standard = to == Path::new("-");
+    // Asked for, not named so by the server.
+    let standard = options.file.as_deref() == Some(Path::new("-"));
     let have = match fs::metadata(&to) {
         Ok(about) if options.resume && !standard => about.len(),
         _ => 0,

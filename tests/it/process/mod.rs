@@ -11,6 +11,7 @@ mod connect;
 mod console;
 mod exit_codes;
 mod files;
+mod files_hostile;
 mod http;
 mod inherited;
 mod metrics;
