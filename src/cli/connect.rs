@@ -5,6 +5,7 @@ mod input;
 mod show;
 
 use std::io::{self, ErrorKind, IsTerminal as _};
+use std::path::Path;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -20,7 +21,7 @@ use show::{Expected, Printer};
 /// Whom to talk to, and what to say.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// tcp://HOST:PORT, udp://HOST:PORT, unix://PATH or unixgram://PATH (@NAME is an abstract name)
+    /// tcp://HOST:PORT, tls://HOST:PORT, udp://HOST:PORT, unix://PATH or unixgram://PATH (@NAME is an abstract name)
     endpoint: Target,
     /// Send this line instead of standard input (repeatable; each waits for the --expect before it)
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
@@ -54,13 +55,13 @@ fn expected(text: &str) -> Result<String, String> {
     }
 }
 
-pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    block_on(talk(options))
+pub(crate) fn run(options: &Options, ca: Option<&Path>) -> Result<(), Failure> {
+    block_on(talk(options, ca))
 }
 
-async fn talk(options: &Options) -> Result<(), Failure> {
+async fn talk(options: &Options, ca: Option<&Path>) -> Result<(), Failure> {
     let target = &options.endpoint;
-    let line = target.dial(options.timeout).await?;
+    let line = target.dial(options.timeout, ca).await?;
     if options.send.is_empty() && io::stdin().is_terminal() {
         terminal::complain(&format!("connected to {target}; end with Ctrl-D\n"));
     }

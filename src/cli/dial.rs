@@ -6,10 +6,12 @@ use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{
     SocketAddr as UnixAddr, UnixDatagram as StdUnixDatagram, UnixStream as StdUnixStream,
 };
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use polygate::config::{BadValue, Endpoint, Host, HostPort, Period, UnixAddress};
+use polygate::net::tls::Connector;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UdpSocket, UnixDatagram, UnixStream};
 
@@ -19,9 +21,17 @@ use super::terminal::escape;
 /// The largest datagram there is, UDP's header not counted.
 pub(crate) const LARGEST_DATAGRAM: usize = 65_507;
 
+/// Where distributions keep the certificates that they trust.
+const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
+
 /// An endpoint that one can connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Target(Endpoint);
+pub(crate) enum Target {
+    /// As it is.
+    Plain(Endpoint),
+    /// TCP with TLS in it.
+    Tls(HostPort),
+}
 
 /// What carries bytes in order, both ways.
 pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -48,53 +58,71 @@ impl FromStr for Target {
     type Err = BadValue;
 
     fn from_str(text: &str) -> Result<Self, BadValue> {
-        match text.parse()? {
+        let at = match text.strip_prefix("tls://") {
+            Some(at) => format!("tcp://{at}").parse(),
+            None => text.parse(),
+        };
+        match at? {
             Endpoint::Inherited(..) => Err(BadValue::new("an inherited socket is nothing to connect to")
                 .help("write its address: tcp://HOST:PORT, udp://HOST:PORT, unix://PATH or unixgram://PATH")),
             Endpoint::Tcp(HostPort { port: 0, .. }) | Endpoint::Udp(HostPort { port: 0, .. }) => {
                 Err(BadValue::new("nobody can be reached on port 0")
                     .help("`polygate listeners` shows the port that the kernel chose"))
             }
-            endpoint => Ok(Target(endpoint)),
+            Endpoint::Tcp(at) if text.starts_with("tls://") => Ok(Target::Tls(at)),
+            endpoint => Ok(Target::Plain(endpoint)),
         }
     }
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&escape(&self.0.to_string()))
+        match self {
+            Target::Plain(endpoint) => f.write_str(&escape(&endpoint.to_string())),
+            Target::Tls(at) => write!(f, "tls://{at}"),
+        }
     }
 }
 
 impl Target {
     /// Whether what arrives is a stream of bytes (or else datagrams).
     pub(crate) fn is_stream(&self) -> bool {
-        self.0.transport().is_stream()
+        match self {
+            Target::Plain(endpoint) => endpoint.transport().is_stream(),
+            Target::Tls(_) => true,
+        }
     }
 
-    /// Connects within `timeout`. A stream over TLS becomes one more arm of the match here.
-    pub(crate) async fn dial(&self, timeout: Duration) -> Result<Line, Failure> {
-        let connecting = async {
-            Ok(match &self.0 {
-                Endpoint::Tcp(at) => {
-                    let stream = TcpStream::connect(host_port(at)).await?;
-                    stream.set_nodelay(true)?;
-                    Line::Stream(Box::new(stream))
-                }
-                Endpoint::Unix(at) => Line::Stream(Box::new(unix(at).await?)),
-                Endpoint::Udp(at) => Line::Datagrams(Datagrams::Udp(udp(at).await?)),
-                Endpoint::Unixgram(at) => Line::Datagrams(Datagrams::Unix(unixgram(at)?)),
-                // No target holds one.
-                Endpoint::Inherited(..) => return Err(io::Error::from(io::ErrorKind::Unsupported)),
-            })
+    /// Connects within `timeout`. Over TLS the peer must show a certificate that `ca` trusts.
+    pub(crate) async fn dial(&self, timeout: Duration, ca: Option<&Path>) -> Result<Line, Failure> {
+        let connector = match self {
+            Target::Tls(_) => Some(trust(ca)?),
+            Target::Plain(_) => None,
         };
-        match tokio::time::timeout(timeout, connecting).await {
+        match tokio::time::timeout(timeout, self.open(connector)).await {
             Ok(line) => line.map_err(|error| self.unreachable(&error)),
             Err(_) => {
                 let error = format!("no answer within {}", seconds(timeout));
                 Err(Failure::new(Exit::Unavailable, format!("cannot connect to {self}: {error}")))
             }
         }
+    }
+
+    async fn open(&self, connector: Option<Connector>) -> io::Result<Line> {
+        Ok(match (self, connector) {
+            (Target::Plain(Endpoint::Tcp(at)), _) => Line::Stream(Box::new(tcp(at).await?)),
+            (Target::Plain(Endpoint::Unix(at)), _) => Line::Stream(Box::new(unix(at).await?)),
+            (Target::Plain(Endpoint::Udp(at)), _) => Line::Datagrams(Datagrams::Udp(udp(at).await?)),
+            (Target::Plain(Endpoint::Unixgram(at)), _) => Line::Datagrams(Datagrams::Unix(unixgram(at)?)),
+            (Target::Tls(at), Some(connector)) => {
+                let stream = tcp(at).await?;
+                Line::Stream(Box::new(connector.connect(&host_port(at).0, stream).await?))
+            }
+            // No target holds one, and whoever wants TLS has a connector.
+            (Target::Plain(Endpoint::Inherited(..)) | Target::Tls(_), _) => {
+                return Err(io::Error::from(io::ErrorKind::Unsupported));
+            }
+        })
     }
 
     /// What is said when nobody can be reached there.
@@ -141,6 +169,18 @@ pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Res
     result
 }
 
+/// Whom to trust over TLS: what `ca` names, else `$POLYGATE_CA`, else what the system trusts.
+fn trust(ca: Option<&Path>) -> Result<Connector, Failure> {
+    let variable = std::env::var_os("POLYGATE_CA").filter(|value| !value.is_empty()).map(PathBuf::from);
+    let file = ca.map(Path::to_path_buf).or(variable).unwrap_or_else(|| SYSTEM_ROOTS.into());
+    let text = std::fs::read_to_string(&file).map_err(|error| {
+        let message =
+            format!("cannot read {}: {error} (name the certificates to trust: --ca)", file.display());
+        Failure::new(Exit::Usage, message)
+    })?;
+    Connector::new(&text).map_err(|error| Failure::new(Exit::Usage, format!("{}: {error}", file.display())))
+}
+
 // === the ways there ===
 
 fn host_port(at: &HostPort) -> (String, u16) {
@@ -156,6 +196,12 @@ fn unix_address(at: &UnixAddress) -> io::Result<UnixAddr> {
         UnixAddress::Path(path) => UnixAddr::from_pathname(path),
         UnixAddress::Abstract(name) => UnixAddr::from_abstract_name(name),
     }
+}
+
+async fn tcp(at: &HostPort) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(host_port(at)).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 async fn unix(at: &UnixAddress) -> io::Result<UnixStream> {
@@ -213,7 +259,8 @@ mod tests {
 
     #[test]
     fn a_target_is_an_endpoint_that_can_be_reached() {
-        for text in ["tcp://127.0.0.1:7", "udp://[::1]:7", "unix:///run/a.sock", "unixgram://@a"] {
+        for text in ["tcp://127.0.0.1:7", "udp://[::1]:7", "unix:///run/a.sock", "unixgram://@a", "tls://h:1"]
+        {
             assert_eq!(text.parse::<Target>().unwrap().to_string(), text);
         }
         for (text, part) in [("tcp://h:0", "port 0"), ("fd+tcp://x", "inherited"), ("h:80", "lacks a scheme")]

@@ -72,7 +72,7 @@ struct Global {
     /// The admin API, http://HOST:PORT, https://HOST:PORT or unix:///PATH [env: POLYGATE_ADMIN]
     #[arg(long, global = true, help_heading = "Global options", value_name = "URL")]
     admin: Option<AdminUrl>,
-    /// File with the certificates to trust over https:// [env: POLYGATE_CA; else the configured one]
+    /// File with the certificates to trust over https:// and tls:// [env: POLYGATE_CA; else the configured one]
     #[arg(long, global = true, help_heading = "Global options", value_name = "FILE")]
     ca: Option<PathBuf>,
     /// File with the token for the admin API [env: POLYGATE_TOKEN_FILE; POLYGATE_TOKEN is the token itself]
@@ -173,8 +173,8 @@ fn dispatch(global: &Global, command: Command, inherited: Inherited) -> Result<E
         Command::Console(options) => console::run(&client(global)?, &options).map(done),
         Command::Kill { id } => kill::run(&client(global)?, id).map(done),
         Command::Accounts(command) => accounts::run(&client(global)?, command).map(done),
-        Command::Connect(options) => connect::run(&options).map(done),
-        Command::Ping(options) => ping::run(&options).map(done),
+        Command::Connect(options) => connect::run(&options, global.ca.as_deref()).map(done),
+        Command::Ping(options) => ping::run(&options, global.ca.as_deref()).map(done),
         Command::Put(options) => files::put(&options).map(done),
         Command::Get(options) => files::get(&options).map(done),
         Command::Ls(options) => files::ls(&options).map(done),

@@ -3,6 +3,7 @@
 mod summary;
 
 use std::io::{self, ErrorKind, IsTerminal as _};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -21,7 +22,7 @@ const SMALLEST: i64 = 24;
 /// Whom to ping, and how.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// An `echo` (or `upper`) listener: tcp://HOST:PORT, udp://HOST:PORT, unix://PATH or unixgram://PATH
+    /// An `echo` (or `upper`) listener: tcp://HOST:PORT, tls://HOST:PORT, udp://HOST:PORT, unix://PATH or unixgram://PATH
     endpoint: Target,
     /// How many
     #[arg(short, long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
@@ -40,12 +41,12 @@ pub(crate) struct Options {
     output: Output,
 }
 
-pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    block_on(ping(options))
+pub(crate) fn run(options: &Options, ca: Option<&Path>) -> Result<(), Failure> {
+    block_on(ping(options, ca))
 }
 
-async fn ping(options: &Options) -> Result<(), Failure> {
-    let mut line = options.endpoint.dial(options.timeout).await?.into();
+async fn ping(options: &Options, ca: Option<&Path>) -> Result<(), Failure> {
+    let mut line = options.endpoint.dial(options.timeout, ca).await?.into();
     let mut summary = Summary::default();
     let failed = |error: io::Error| Failure::new(Exit::Failure, plain(&error));
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;

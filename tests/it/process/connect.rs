@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, UdpSocket};
 
 use super::{Ended, Folder, Gateway, end};
+use crate::tls_client::Certificates;
 
 const LISTENERS: &str = "
 [listeners.echo]
@@ -127,4 +128,25 @@ fn more_than_any_buffer_goes_through() {
     let text = format!("{}\n", "x".repeat(63 * 1024)).repeat(64);
     let ended = typed(gateway.folder(), &["connect", &gateway.address("echo")], &text);
     assert!(ended.code == 0 && ended.stdout == text, "{} {}", ended.code, ended.stdout.len());
+}
+
+#[test]
+fn tls_is_spoken_to_whom_is_trusted() {
+    let made = Certificates::new();
+    let table = made.table("");
+    let gateway =
+        Gateway::start(&format!("[listeners.echo]\nbind = 'tcp://127.0.0.1:0'\nhandler = 'echo'\n{table}\n"));
+    let plain = gateway.address("echo");
+    let address = plain.replace("tcp://", "tls://").replace("127.0.0.1", "localhost");
+    let ca = made.path("cert.pem");
+    let ca = ["--ca", ca.to_str().unwrap()];
+    let said = gateway.cli(&[&["connect", &address, "--send", "hello"], &ca[..]].concat());
+    printed(&said, "hello\n");
+    let pinged = gateway.cli(&[&["ping", &address, "--count=2", "--interval=1ms"], &ca[..]].concat());
+    assert_eq!((pinged.code, pinged.stderr.as_str()), (0, ""), "{pinged:?}");
+    let other = Certificates::new();
+    let other = other.path("cert.pem");
+    let other = ["connect", &address, "--send=x", "--ca", other.to_str().unwrap()];
+    failed(&gateway.cli(&other), 69, "certificate");
+    failed(&gateway.cli(&["connect", &address, "--send=x", "--ca=none.pem"]), 64, "cannot read none.pem");
 }
