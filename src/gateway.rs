@@ -12,7 +12,7 @@ use crate::handler::Registry;
 use crate::listener::clocks;
 use crate::net::Inherited;
 use crate::stats::CloseReason;
-use crate::supervisor::{ReloadError, Source, Supervisor, watch};
+use crate::supervisor::{Lifecycle, ReloadError, Source, Supervisor, watch};
 use crate::{admin, handlers};
 
 /// How long killed conns may take to be gone.
@@ -73,15 +73,36 @@ impl Gateway {
         let supervisor = &self.supervisor;
         let settings = supervisor.running().config.shutdown.clone();
         supervisor.stats().control().set_draining(true);
-        if let Some(delay) = settings.delay.get() {
-            tokio::time::sleep(delay).await;
+        // One that has been drained before has said so for long enough.
+        if supervisor.lifecycle() == Lifecycle::Running {
+            supervisor.enter(Lifecycle::Draining);
+            if let Some(delay) = settings.delay.get() {
+                tokio::time::sleep(delay).await;
+            }
         }
         let open = supervisor.active() as u64;
         supervisor.close().await;
         supervisor.idle(settings.grace.get()).await;
         let killed = supervisor.kill_all(CloseReason::Drain);
         supervisor.idle(Some(KILL_WAIT)).await;
+        supervisor.enter(Lifecycle::Drained);
+        supervisor.enter(Lifecycle::Stopping);
         Drained { finished: open.saturating_sub(killed), killed }
+    }
+}
+
+impl Gateway {
+    /// Ends without waiting for anybody: conns are killed. Returns what [`Gateway::shutdown`] does.
+    pub async fn shutdown_now(&self) -> Drained {
+        let supervisor = &self.supervisor;
+        supervisor.stats().control().set_draining(true);
+        supervisor.enter(Lifecycle::Draining);
+        supervisor.close().await;
+        let killed = supervisor.kill_all(CloseReason::Drain);
+        supervisor.idle(Some(KILL_WAIT)).await;
+        supervisor.enter(Lifecycle::Drained);
+        supervisor.enter(Lifecycle::Stopping);
+        Drained { finished: 0, killed }
     }
 }
 
@@ -169,6 +190,8 @@ fn control_thread(
         let admin = tokio::spawn(admin::serve(supervisor.clone(), end.clone()));
         drop(tell.send(Ok(supervisor.clone())));
         end.cancelled().await;
+        // Who follows what happens hears the end.
+        supervisor.stats().events().close();
         let _ = admin.await;
         supervisor.close().await;
         Some(data)

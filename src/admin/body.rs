@@ -63,6 +63,20 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     }
 }
 
+/// The same, where nothing stands for the default.
+pub(super) struct MaybeJson<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for MaybeJson<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
+        if media_type(request.headers()).is_none() && hyper::body::Body::is_end_stream(request.body()) {
+            return Ok(MaybeJson(T::default()));
+        }
+        JsonBody::from_request(request, state).await.map(|JsonBody(body)| MaybeJson(body))
+    }
+}
+
 /// The content type without its parameters; none where it is not given. One that cannot be read is not
 /// any that is taken.
 fn media_type(headers: &HeaderMap) -> Option<&str> {

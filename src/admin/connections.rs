@@ -1,6 +1,7 @@
 //! The live connections: listed, filtered, sorted, looked at one by one and killed.
 
 mod select;
+mod top;
 
 use std::collections::BTreeMap;
 
@@ -14,14 +15,15 @@ use utoipa_axum::routes;
 
 use super::Shared;
 use super::extract::{Path, Query};
-use super::openapi::{Fault, NotFound, Refused};
+use super::openapi::{BadRequest, Fault, NotFound, Refused};
 use super::problem::Error;
 use super::wire::{List, time};
 use crate::stats::{ConnId, ConnView};
-use select::Select;
+use select::{Filters, Select};
+use top::Top;
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(one, kill))
+    OpenApiRouter::new().routes(routes!(list, kill_many)).routes(routes!(one, kill)).routes(routes!(top))
 }
 
 /// A live connection.
@@ -121,6 +123,42 @@ async fn one(State(api): State<Shared>, Path(id): Path<u64>) -> Result<Json<Conn
 )]
 async fn kill(State(api): State<Shared>, Path(id): Path<u64>) -> Result<StatusCode, Error> {
     api.supervisor.kill(ConnId(id)).then_some(StatusCode::NO_CONTENT).ok_or_else(|| none(id))
+}
+
+/// How many were closed.
+#[derive(Debug, Serialize, ToSchema)]
+struct Closed {
+    closed: u64,
+}
+
+/// Ends every connection that matches at once; at least one filter is needed.
+#[utoipa::path(
+    delete, path = "/api/v1/connections", tag = "connections", security(("token" = ["operate"])), operation_id = "kill_connections", params(Filters),
+    responses((status = 200, description = "They are being closed.", body = Closed), Refused, BadRequest, Fault)
+)]
+async fn kill_many(State(api): State<Shared>, Query(filters): Query<Filters>) -> Result<Json<Closed>, Error> {
+    let chosen = filters.choose(api.supervisor.stats().conns())?;
+    let closed = chosen.into_iter().filter(|id| api.supervisor.kill(*id)).count() as u64;
+    Ok(Json(Closed { closed }))
+}
+
+/// A peer or a listener with what its connections come to.
+#[derive(Debug, Serialize, ToSchema)]
+struct Talker {
+    /// The address, the user on Unix sockets, or the listener's name.
+    name: String,
+    connections: u64,
+    received_bytes: u64,
+    sent_bytes: u64,
+}
+
+/// Who has most connections, or has moved most bytes on those that are open.
+#[utoipa::path(
+    get, path = "/api/v1/connections/top", tag = "connections", security(("token" = ["read"])), operation_id = "top_talkers", params(Top),
+    responses((status = 200, description = "The first ones.", body = List<Talker>), Refused, BadRequest, Fault)
+)]
+async fn top(State(api): State<Shared>, Query(top): Query<Top>) -> Result<Json<List<Talker>>, Error> {
+    top.talkers(&api.supervisor.stats().conns()).map(Json)
 }
 
 fn none(id: u64) -> Error {

@@ -10,12 +10,17 @@ mod body;
 mod config;
 mod connections;
 mod consoles;
+mod events;
 mod extract;
 mod guard;
+mod handlers;
 mod health;
 mod info;
+mod lifecycle;
 mod listeners;
+mod log;
 mod openapi;
+mod overview;
 mod problem;
 mod server;
 mod strikes;
@@ -42,6 +47,7 @@ use crate::stats::{AdminRequest, Stats};
 use crate::supervisor::Supervisor;
 use access::{Access, Routes, Who};
 use extract::Client;
+use overview::Sampler;
 use problem::What;
 
 /// What the routes work with.
@@ -50,6 +56,8 @@ struct Api {
     metrics: Metrics,
     /// The OpenAPI document, which does not change while the program runs.
     openapi: String,
+    /// The counters of the last minute.
+    sampler: Sampler,
     /// Places of those who follow something over a WebSocket.
     followers: Arc<Semaphore>,
 }
@@ -67,6 +75,11 @@ fn documented() -> OpenApiRouter<Shared> {
         .merge(info::routes())
         .merge(listeners::routes())
         .merge(connections::routes())
+        .merge(events::routes())
+        .merge(handlers::routes())
+        .merge(lifecycle::routes())
+        .merge(log::routes())
+        .merge(overview::routes())
         .merge(consoles::routes())
         .merge(config::routes())
         .merge(upstreams::routes())
@@ -95,7 +108,15 @@ fn routers(supervisor: Supervisor) -> Routers {
         supervisor,
         metrics,
         openapi: openapi::render(&document),
+        sampler: Sampler::default(),
         followers: Arc::new(Semaphore::new(FOLLOWERS)),
+    });
+    let sampled = Arc::downgrade(&api);
+    tokio::spawn(async move {
+        // Ends with the API.
+        if let Some(api) = sampled.upgrade() {
+            api.sampler.run(&api.supervisor).await;
+        }
     });
     let (open, _) = health::routes().split_for_parts();
     Routers {

@@ -36,6 +36,7 @@ async fn openapi(State(api): State<Shared>) -> impl IntoResponse {
         (name = "gateway", description = "The program."),
         (name = "listeners", description = "The listeners."),
         (name = "connections", description = "The live connections."),
+        (name = "events", description = "What happens, as it happens."),
         (name = "consoles", description = "Conversations that operators follow and answer."),
         (name = "upstreams", description = "What connections are carried to."),
         (name = "config", description = "The configuration."),

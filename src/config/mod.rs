@@ -42,7 +42,7 @@ pub use load::{Env, load, load_file, load_text, load_with};
 pub use model::*;
 pub use plan::{Changed, Plan, plan};
 pub use schema::{schema, schema_text};
-pub use text::BadValue;
+pub use text::{BadValue, check_log_filter};
 pub use tls::{MinVersion, Pem, PemError, ProxyProtocol, Tls, Validity};
 pub use upstream::{Balance, Health, HealthKind, Passive, SendProxy, Target, Upstream};
 pub use values::{Period, Size, Timeout};

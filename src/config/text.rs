@@ -229,6 +229,14 @@ impl FromStr for LogFilter {
     }
 }
 
+/// Whether a text is a filter for `log.level`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_log_filter(text: &str) -> Result<(), BadValue> {
+    text.parse::<LogFilter>().map(|_| ())
+}
+
 /// Splits at the commas that are not inside a span's fields.
 fn split_directives(text: &str) -> impl Iterator<Item = &str> {
     let mut depth = 0_usize;

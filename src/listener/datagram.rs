@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::later::{self, To, send_failure, send_unix, sent};
 use super::rate::SourceRates;
-use super::{Binding, Listening};
+use super::{Binding, Listening, Pause};
 use crate::config;
 use crate::net::udp::{self, BATCH, Batch, SLOT, Source};
 use crate::net::{Answer, Packet, classify};
@@ -45,7 +45,9 @@ pub(super) async fn run_udp(listening: Arc<Listening>, mut binding: watch::Recei
                 }
             }
             () = current.rules.door.stopped().cancelled() => return state.send_waiting(&current),
-            never = state.receive_all(&current) => match never {},
+            () = current.rules.door.accepts(false), if current.rules.door.pause() == Pause::No => {}
+            () = current.rules.door.accepts(true), if current.rules.door.pause() != Pause::No => {}
+            never = state.receive_all(&current), if current.rules.door.pause() == Pause::No => match never {},
         }
     }
 }
@@ -198,7 +200,9 @@ pub(super) async fn run_unixgram(listening: Arc<Listening>, mut binding: watch::
             }
             () = current.site.drain.cancelled() => return state.take_what_is_queued(&listening, &current),
             () = current.rules.door.stopped().cancelled() => return,
-            never = state.receive_all(&current) => match never {},
+            () = current.rules.door.accepts(false), if current.rules.door.pause() == Pause::No => {}
+            () = current.rules.door.accepts(true), if current.rules.door.pause() != Pause::No => {}
+            never = state.receive_all(&current), if current.rules.door.pause() == Pause::No => match never {},
         }
     }
 }

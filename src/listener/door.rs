@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::net::{Gate, PeerCounts};
@@ -20,6 +21,18 @@ pub struct Door {
     total: u64,
     left: AtomicU64,
     stopped: CancellationToken,
+    pause: watch::Sender<Pause>,
+}
+
+/// Whether a listener accepts, as its operator wants it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pause {
+    /// It does.
+    No,
+    /// It keeps its ports and does not.
+    Paused,
+    /// It does not, and its conns have been asked to finish.
+    Draining,
 }
 
 impl Door {
@@ -32,7 +45,25 @@ impl Door {
             total,
             left: AtomicU64::new(total),
             stopped: CancellationToken::new(),
+            pause: watch::Sender::new(Pause::No),
         }
+    }
+
+    /// Whether it accepts.
+    pub fn pause(&self) -> Pause {
+        *self.pause.borrow()
+    }
+
+    /// Takes effect with the next connection or datagram.
+    pub fn set_pause(&self, pause: Pause) {
+        self.pause.send_replace(pause);
+    }
+
+    /// Waits until it accepts (`true`), or does not.
+    pub(super) async fn accepts(&self, accepts: bool) {
+        let mut pause = self.pause.subscribe();
+        // The sender lives as long as the door.
+        let _ = pause.wait_for(|pause| (*pause == Pause::No) == accepts).await;
     }
 
     /// The same place for a new `accept_total`: who is inside is still counted.

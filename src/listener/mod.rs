@@ -13,7 +13,7 @@ mod prelude;
 mod rate;
 mod stream;
 
-pub use door::Door;
+pub use door::{Door, Pause};
 pub use guard::OwnAddresses;
 pub use stream::GENTLE_REFUSALS;
 
@@ -208,6 +208,11 @@ impl Running {
     /// Replaces what the loop works by. What was accepted keeps what it was accepted by.
     pub fn rebind(&self, binding: Binding) {
         self.binding.send_replace(Arc::new(binding));
+    }
+
+    /// What the loop works by.
+    pub fn binding(&self) -> Arc<Binding> {
+        self.binding.borrow().clone()
     }
 
     /// Watches the loop.

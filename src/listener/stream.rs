@@ -14,7 +14,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
 
 use super::prelude::Before;
-use super::{Binding, Listening, Rules};
+use super::{Binding, Listening, Pause, Rules};
 use crate::config::{Overload, Transport};
 use crate::net::{Backoff, Conn, PeerKey, Permit, Stream, classify};
 use crate::stats::{AcceptError, Meter, Peer, Phase, RejectReason};
@@ -48,7 +48,10 @@ pub(super) async fn run(listening: Arc<Listening>, mut binding: watch::Receiver<
                 current.site.ledger.notice_drain();
                 return take_what_is_queued(&listening, &current);
             }
-            never = accept_all(&listening, &current, &mut backoff) => match never {},
+            // Paused, it waits for the next turn of the loop.
+            () = current.rules.door.accepts(false), if current.rules.door.pause() == Pause::No => {}
+            () = current.rules.door.accepts(true), if current.rules.door.pause() != Pause::No => {}
+            never = accept_all(&listening, &current, &mut backoff), if current.rules.door.pause() == Pause::No => match never {},
         }
     }
 }

@@ -38,6 +38,23 @@ pub struct Site {
     pub stats: Arc<Stats>,
 }
 
+impl Site {
+    /// The same for conns that come later.
+    pub fn like(other: &Site) -> Self {
+        Site {
+            ledger: other.ledger.clone(),
+            handler: other.handler,
+            generation: other.generation,
+            timeouts: other.timeouts,
+            address: other.address.clone(),
+            any_address: other.any_address,
+            socket: other.socket,
+            drain: other.drain.clone(),
+            stats: other.stats.clone(),
+        }
+    }
+}
+
 /// What a conn is waiting for, as far as the clocks tell steps apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]

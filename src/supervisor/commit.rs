@@ -11,7 +11,7 @@ use super::prepare::{ADMIN_SOCKET, NewSocket, Prepared, kept_sockets};
 
 use crate::config::{Config, Listener, Timeout};
 use crate::handler::Built;
-use crate::listener::{Binding, Door, Rules};
+use crate::listener::{Binding, Door, Pause, Rules};
 use crate::net::AdminSocket;
 use crate::net::tls::Acceptor;
 use crate::stats::{CloseReason, Meter, Site};
@@ -140,6 +140,8 @@ fn changed(
     let door = match before.map(|before| &before.door) {
         Some(door) if !door.stopped().is_cancelled() && door.total() == total => {
             door.set_rate(rate);
+            // Who changes a listener wants it to run.
+            door.set_pause(Pause::No);
             door.clone()
         }
         Some(door) => Arc::new(door.renewed(rate, total)),

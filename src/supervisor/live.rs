@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::view::{EndpointView, ListenerView, State};
 use crate::config::{Endpoint, Listener, Tls, Transport, UnixAddress, Validity};
 use crate::handler::Built;
-use crate::listener::{Door, LoopWatch, Rules, Running};
+use crate::listener::{Door, LoopWatch, Pause, Rules, Running};
 use crate::net::tls::Acceptor;
 use crate::net::{self, Bound};
 
@@ -94,8 +94,10 @@ impl Published {
     fn state(&self) -> State {
         if self.door.stopped().is_cancelled() {
             State::Stopped
-        } else if self.drain.is_cancelled() {
+        } else if self.drain.is_cancelled() || self.door.pause() == Pause::Draining {
             State::Draining
+        } else if self.door.pause() == Pause::Paused {
+            State::Paused
         } else {
             State::Running
         }

@@ -8,11 +8,14 @@ mod commit;
 mod fit;
 mod live;
 mod log;
+mod log_level;
 mod prepare;
+mod steer;
 mod view;
 pub mod watch;
 
 pub use fit::{fit_limits, open_files_limit, room_for_connections};
+pub use steer::{Lifecycle, Shutdown};
 pub use view::{EndpointView, ListenerView, ReloadError, Report, Running, Source, State};
 
 use std::sync::atomic::AtomicBool;
@@ -63,6 +66,8 @@ struct Inner {
     /// What TLS of the admin API is begun with.
     admin_tls: tokio::sync::watch::Sender<Option<Acceptor>>,
     closing: CancellationToken,
+    steering: steer::Steering,
+    log_level: log_level::LogLevel,
     /// Whether a reload that nobody waits for has been asked for and has not begun, by [`Trigger`].
     asked: [AtomicBool; Trigger::COUNT],
     /// Cancelled when loops and conns are asked to finish.
@@ -107,6 +112,8 @@ impl Supervisor {
             admin: tokio::sync::watch::Sender::new(Vec::new()),
             admin_tls: tokio::sync::watch::Sender::new(None),
             closing: CancellationToken::new(),
+            steering: steer::Steering::default(),
+            log_level: log_level::LogLevel::default(),
             asked: Default::default(),
         };
         Supervisor { inner: Arc::new(inner) }

@@ -12,7 +12,7 @@ use super::super::problem::Error;
 use super::super::wire::List;
 use super::Connection;
 use crate::config::Transport;
-use crate::stats::ConnView;
+use crate::stats::{ConnId, ConnView};
 
 /// How many a list shows if it is not told, and at most.
 const DEFAULT_LIMIT: usize = 100;
@@ -70,6 +70,35 @@ impl Select {
             items: views.into_iter().map(Connection::from).collect(),
             total,
         })
+    }
+}
+
+/// Which connections to close.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Filters {
+    /// Only this listener's.
+    listener: Option<String>,
+    /// Only this transport's: `tcp` or `unix`.
+    transport: Option<String>,
+    /// Only this peer's, as in the list.
+    peer: Option<String>,
+    /// Only those that are so old.
+    min_age_seconds: Option<f64>,
+}
+
+impl Filters {
+    /// Those that match.
+    pub(super) fn choose(self, views: Vec<ConnView>) -> Result<Vec<ConnId>, Error> {
+        let Filters { listener, transport, peer, min_age_seconds } = self;
+        if listener.is_none() && transport.is_none() && peer.is_none() && min_age_seconds.is_none() {
+            let why = "name which: listener, transport, peer or min_age_seconds";
+            return Err(Error::BadRequest(why.into()));
+        }
+        let select = Select { listener, transport, peer, min_age_seconds, ..Select::default() };
+        let filter = Filter::new(&select)?;
+        Ok(views.iter().filter(|view| filter.matches(view)).map(|view| view.id).collect())
     }
 }
 
