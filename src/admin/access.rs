@@ -117,7 +117,6 @@ impl Access {
         }
         let key = PeerKey::of(peer);
         if let Some(wait) = key.as_ref().and_then(|key| self.strikes.blocked(key)) {
-            self.stats.control().admin_auth_failed();
             return Err(Error::TooManyRequests(wait.as_secs() + 1));
         }
         let failed = |why: &str| {
@@ -139,7 +138,6 @@ impl Access {
         };
         if needed.is_some_and(|needed| role < needed) {
             let needed = needed.map_or("", Role::as_str);
-            self.stats.control().admin_auth_failed();
             let role = role.as_str();
             return Err(Error::Forbidden(format!(
                 "this needs the role {needed}; the token {name} has {role}"

@@ -23,7 +23,7 @@ use utoipa_axum::routes;
 use super::Shared;
 use super::extract::Query;
 use super::openapi::{BadRequest, Fault, Refused};
-use super::problem::Error;
+use super::problem::{Error, Problem};
 use super::wire::time;
 use crate::stats::{Event, EventKind, EventKinds, Subscription};
 
@@ -63,7 +63,7 @@ impl Select {
     get, path = "/api/v1/events", tag = "events", security(("token" = ["read"])), operation_id = "follow_events", params(Select),
     responses(
         (status = 200, description = "Server-sent events; `Last-Event-ID` brings what is remembered since.", content_type = "text/event-stream", body = String),
-        (status = 503, description = "Too many follow already."),
+        (status = 503, description = "Too many follow already.", body = Problem, content_type = "application/problem+json"),
         Refused, BadRequest, Fault,
     )
 )]

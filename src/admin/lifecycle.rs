@@ -14,7 +14,7 @@ use super::Shared;
 use super::body::{JsonBody, MaybeJson};
 use super::extract::Path;
 use super::openapi::{BadBody, Fault, NotFound, Refused, Unprocessable};
-use super::problem::Error;
+use super::problem::{Error, Problem};
 use crate::supervisor::{Lifecycle, Shutdown, State as Accepting};
 
 /// The longest time that anything may be given, in seconds: a day.
@@ -153,7 +153,7 @@ async fn drain(State(api): State<Shared>) -> (StatusCode, Json<Left>) {
     delete, path = "/api/v1/drain", tag = "gateway", security(("token" = ["operate"])), operation_id = "undrain",
     responses(
         (status = 200, description = "It accepts again.", body = Left),
-        (status = 409, description = "It ends, which is not taken back."),
+        (status = 409, description = "It ends, which is not taken back.", body = Problem, content_type = "application/problem+json"),
         Refused, Fault,
     )
 )]

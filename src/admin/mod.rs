@@ -40,6 +40,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::metrics::Metrics;
@@ -140,7 +141,11 @@ fn answers(routes: Router) -> Router {
 }
 
 fn finish(routes: Router, stats: Arc<Stats>) -> Router {
-    routes.layer(CatchPanicLayer::custom(problem::panicked)).layer(from_fn_with_state(stats, observe))
+    // Streams of events are not compressed: they would wait for a block to be full.
+    routes
+        .layer(CompressionLayer::new())
+        .layer(CatchPanicLayer::custom(problem::panicked))
+        .layer(from_fn_with_state(stats, observe))
 }
 
 /// Writes a line for each request that changes something, or was refused to. It runs in a task of its own: a

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
-use hyper::{Method, Request, header};
+use hyper::{Method, Request, Response, header};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -126,6 +126,19 @@ impl Client {
         accept: &str,
         body: Option<String>,
     ) -> Result<Answer, Error> {
+        let response = self.begin(method, path, accept, body).await?;
+        let status = response.status().as_u16();
+        let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await?.to_bytes();
+        Ok(Answer { status, body })
+    }
+
+    async fn begin(
+        &self,
+        method: Method,
+        path: &str,
+        accept: &str,
+        body: Option<String>,
+    ) -> Result<Response<Incoming>, Error> {
         let host = match &self.url {
             AdminUrl::Http(at) | AdminUrl::Https(at) => at,
             AdminUrl::Unix(_) => "localhost",
@@ -158,6 +171,38 @@ impl Client {
         }
     }
 
+    /// Asks for something that goes on, and hands every piece of it over, until it ends. There is no deadline.
+    pub(crate) fn follow(
+        &self,
+        path: &str,
+        mut piece: impl FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
+        runtime.block_on(async {
+            let response =
+                tokio::time::timeout(self.deadline, self.begin(Method::GET, path, "text/event-stream", None))
+                    .await;
+            let response = match response {
+                Ok(Ok(response)) => response,
+                Ok(Err(error)) => return Err(self.unreachable(&causes(&*error))),
+                Err(_) => return Err(self.unreachable("no answer in time")),
+            };
+            let status = response.status().as_u16();
+            let mut body = response.into_body();
+            if status != 200 {
+                let problem = Limited::new(body, LARGEST_ANSWER).collect().await.map(|body| body.to_bytes());
+                return Err(Failure::from_problem(status, &problem.unwrap_or_default()));
+            }
+            while let Some(Ok(frame)) = body.frame().await {
+                if let Some(bytes) = frame.data_ref() {
+                    piece(bytes)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
     fn unreachable(&self, why: &str) -> Failure {
         let message = format!(
             "cannot reach the admin API at {}: {why}; is the gateway running, and is this its address \
@@ -168,17 +213,14 @@ impl Client {
     }
 }
 
-async fn send<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Answer, Error>
+async fn send<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     // What goes wrong with the connection shows in the answer as well.
     tokio::spawn(connection);
-    let response = sender.send_request(request).await?;
-    let status = response.status().as_u16();
-    let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await?.to_bytes();
-    Ok(Answer { status, body })
+    Ok(sender.send_request(request).await?)
 }
 
 /// An error with all that caused it: hyper's own text alone says little.

@@ -9,6 +9,7 @@ mod connect;
 mod connections;
 mod console;
 mod dial;
+mod events;
 mod exit;
 mod files;
 mod find;
@@ -17,11 +18,15 @@ mod health;
 mod kill;
 mod listeners;
 mod log;
+mod log_level;
 mod notify;
 mod ping;
 mod reload;
 mod run;
 mod secret;
+mod shell;
+mod status;
+mod steer;
 mod table;
 mod terminal;
 mod upstreams;
@@ -103,11 +108,26 @@ enum Command {
     Upstreams(upstreams::Options),
     /// List the conversations of console listeners, or follow one listener's and answer them
     Console(console::Options),
-    /// Close a connection of the running gateway at once
-    Kill {
-        /// The connection's number, as `connections` lists it
-        id: u64,
-    },
+    /// Show the running gateway at a glance
+    Status(Output),
+    /// List who has most connections, or moves most bytes
+    Talkers(status::Talkers),
+    /// Follow what happens in the running gateway
+    Events(events::Options),
+    /// Close connections of the running gateway at once
+    Kill(kill::Options),
+    /// Stop accepting on a listener and keep its ports
+    Pause(steer::Named),
+    /// Accept again on a listener
+    Resume(steer::Named),
+    /// Let a listener, or the whole gateway, finish what is there; it does not end
+    Drain(steer::Drain),
+    /// Take the drain of the gateway back
+    Undrain(Output),
+    /// End the running gateway
+    Shutdown(steer::Shutdown),
+    /// Show the level of the log, or change it for a while
+    LogLevel(log_level::Options),
     /// Make, list, change and remove the accounts of the running gateway
     #[command(subcommand)]
     Accounts(accounts::Command),
@@ -121,6 +141,10 @@ enum Command {
     Get(files::Get),
     /// List a folder of a server of FTP, or the files of one of json-ftp
     Ls(files::List),
+    /// Print the completions for a shell
+    Completions(shell::Completions),
+    /// Print the manual page
+    Man,
     /// Ask the running gateway whether it is alive; exits 0 or 1 only
     Healthcheck(health::Options),
 }
@@ -171,7 +195,18 @@ fn dispatch(global: &Global, command: Command, inherited: Inherited) -> Result<E
         Command::Connections(options) => connections::run(&client(global)?, &options).map(done),
         Command::Upstreams(options) => upstreams::run(&client(global)?, &options).map(done),
         Command::Console(options) => console::run(&client(global)?, &options).map(done),
-        Command::Kill { id } => kill::run(&client(global)?, id).map(done),
+        Command::Status(output) => status::run(&client(global)?, output).map(done),
+        Command::Talkers(options) => status::talkers(&client(global)?, options).map(done),
+        Command::Events(options) => events::run(&client(global)?, &options).map(done),
+        Command::Kill(options) => kill::run(&client(global)?, &options).map(done),
+        Command::Pause(options) => steer::pause(&client(global)?, &options).map(done),
+        Command::Resume(options) => steer::resume(&client(global)?, &options).map(done),
+        Command::Drain(options) => steer::drain(&client(global)?, &options).map(done),
+        Command::Undrain(output) => steer::undrain(&client(global)?, output).map(done),
+        Command::Shutdown(options) => steer::shutdown(&client(global)?, options).map(done),
+        Command::LogLevel(options) => log_level::run(&client(global)?, &options).map(done),
+        Command::Completions(options) => shell::completions(options).map(done),
+        Command::Man => shell::man().map(done),
         Command::Accounts(command) => accounts::run(&client(global)?, command).map(done),
         Command::Connect(options) => connect::run(&options, global.ca.as_deref()).map(done),
         Command::Ping(options) => ping::run(&options, global.ca.as_deref()).map(done),

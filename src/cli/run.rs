@@ -7,13 +7,13 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use polygate::config::load_file;
+use polygate::config::{self, load_file};
 use polygate::gateway::Gateway;
 use polygate::handlers::builtin;
 use polygate::net::Inherited;
 use polygate::process;
 use polygate::stats::Trigger;
-use polygate::supervisor::{ReloadError, Supervisor};
+use polygate::supervisor::{ReloadError, Shutdown, Supervisor};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -63,8 +63,8 @@ pub(crate) fn run(path: &Path, inherited: Inherited) -> Result<Exit, Failure> {
         }
         announce(gateway.supervisor());
         notify::ready(&gateway.supervisor().running());
-        serve(&gateway, &mut signals, &log).await;
-        let exit = stop(&gateway, &mut signals).await;
+        let how = serve(&gateway, &mut signals, &log).await;
+        let exit = stop(&gateway, &mut signals, how).await;
         // Its runtimes may only be dropped where blocking is allowed.
         tokio::task::spawn_blocking(|| drop(gateway));
         Ok(exit)
@@ -113,13 +113,16 @@ fn announce(supervisor: &Supervisor) {
 }
 
 /// Follows signals and configurations until it is time to stop.
-async fn serve(gateway: &Gateway, signals: &mut Signals, log: &Log) {
+async fn serve(gateway: &Gateway, signals: &mut Signals, log: &Log) -> Shutdown {
     let supervisor = gateway.supervisor();
     let mut running = supervisor.subscribe();
     let stopped = gateway.stopped();
     tokio::pin!(stopped);
     let watchdog = notify::watchdog(supervisor);
     tokio::pin!(watchdog);
+    let asked = supervisor.shutdown_asked();
+    tokio::pin!(asked);
+    let mut level = supervisor.follow_log_level();
     loop {
         tokio::select! {
             () = &mut watchdog => {}
@@ -127,19 +130,35 @@ async fn serve(gateway: &Gateway, signals: &mut Signals, log: &Log) {
                 Request::Reload => drop(tokio::spawn(reload(supervisor.clone()))),
                 Request::Stop(signal) => {
                     tracing::info!(target: "polygate::run", signal, "draining");
-                    return;
+                    return Shutdown::Graceful;
                 }
             },
+            how = &mut asked => {
+                tracing::info!(target: "polygate::run", ?how, "draining, as the admin API was asked to");
+                return how;
+            }
+            Ok(()) = level.changed() => {
+                let _ = level.borrow_and_update();
+                log.apply(&of_now(&supervisor.running().config.log, supervisor));
+            }
             Ok(()) = running.changed() => {
                 let config = running.borrow_and_update().config.clone();
-                log.apply(&config.log);
+                log.apply(&of_now(&config.log, supervisor));
                 notify::changed(&supervisor.running());
             }
             () = &mut stopped => {
                 tracing::info!(target: "polygate::run", "every listener has stopped");
-                return;
+                return Shutdown::Graceful;
             }
         }
+    }
+}
+
+/// The log as it is wanted for now, over what is configured.
+fn of_now(configured: &config::Log, supervisor: &Supervisor) -> config::Log {
+    match supervisor.log_level() {
+        Some((level, _)) => config::Log { level, ..configured.clone() },
+        None => configured.clone(),
     }
 }
 
@@ -151,10 +170,16 @@ async fn reload(supervisor: Supervisor) {
 }
 
 /// Drains; a second signal ends that at once.
-async fn stop(gateway: &Gateway, signals: &mut Signals) -> Exit {
+async fn stop(gateway: &Gateway, signals: &mut Signals, how: Shutdown) -> Exit {
     notify::stopping();
-    let drain = gateway.shutdown();
+    let drain = async {
+        match how {
+            Shutdown::Graceful => gateway.shutdown().await,
+            Shutdown::Now => gateway.shutdown_now().await,
+        }
+    };
     tokio::pin!(drain);
+
     loop {
         tokio::select! {
             drained = &mut drain => {

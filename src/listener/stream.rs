@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with};
+use serde_json::json;
 use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
@@ -17,7 +18,7 @@ use super::prelude::Before;
 use super::{Binding, Listening, Pause, Rules};
 use crate::config::{Overload, Transport};
 use crate::net::{Backoff, Conn, PeerKey, Permit, Stream, classify};
-use crate::stats::{AcceptError, Meter, Peer, Phase, RejectReason};
+use crate::stats::{AcceptError, EventKind, Meter, Peer, Phase, RejectReason};
 
 /// Refused connections that are closed in order at once; more are just closed.
 pub const GENTLE_REFUSALS: usize = 64;
@@ -213,7 +214,18 @@ fn examine(rules: &Rules, peer: &Peer, permit: Option<Permit>) -> Result<Permit,
 
 /// Closes a connection that no handler gets: with the handler's word where it has one, or by a reset.
 fn turn_away(binding: &Binding, stream: Stream, reason: RejectReason) {
-    binding.site.ledger.reject(reason);
+    let site = &binding.site;
+    site.ledger.reject(reason);
+    if site.ledger.should_tell(reason, site.stats.now_ms()) {
+        site.stats.events().publish(EventKind::Limit, || {
+            json!({
+                "listener": &**site.ledger.listener(),
+                "transport": site.ledger.transport().as_str(),
+                "reason": reason.as_str(),
+                "rejected_total": site.ledger.rejected(reason),
+            })
+        });
+    }
     if binding.rules.overload == Overload::Reset {
         return stream.reset_on_close();
     }

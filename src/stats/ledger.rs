@@ -28,6 +28,9 @@ const WORK_NANOS: [u64; WORK_SECONDS.len()] = {
     nanos
 };
 
+/// How often the bus is told that conns are turned away for one reason.
+const TELL_EVERY_MS: u64 = 10_000;
+
 /// A shard drops memory when its map is this many times larger than what it holds.
 const SHRINK_FACTOR: usize = 4;
 
@@ -65,6 +68,8 @@ pub struct Ledger {
     shown: AtomicBool,
     shards: [Mutex<Shard>; SHARDS],
     rejected: [AtomicU64; RejectReason::COUNT],
+    /// When the bus was last told of each, plus one; in milliseconds since the gateway's start.
+    told: [AtomicU64; RejectReason::COUNT],
     accept_errors: [AtomicU64; AcceptError::COUNT],
     tls_handshakes: [AtomicU64; TlsVersion::COUNT],
     tls_failures: [AtomicU64; TlsFailure::COUNT],
@@ -87,6 +92,7 @@ impl Ledger {
                 Mutex::new(Shard { live: HashMap::new(), closed: Closed::default() })
             }),
             rejected: Default::default(),
+            told: Default::default(),
             accept_errors: Default::default(),
             tls_handshakes: Default::default(),
             tls_failures: Default::default(),
@@ -128,6 +134,14 @@ impl Ledger {
     /// How many were turned away for that reason.
     pub fn rejected(&self, reason: RejectReason) -> u64 {
         self.rejected[reason as usize].load(Relaxed)
+    }
+
+    /// Whether the bus should be told that conns are turned away for that reason: at first, and then once in a while.
+    pub fn should_tell(&self, reason: RejectReason, now_ms: u64) -> bool {
+        let told = &self.told[reason as usize];
+        let last = told.load(Relaxed);
+        let due = last == 0 || now_ms + 1 >= last + TELL_EVERY_MS;
+        due && told.compare_exchange(last, now_ms + 1, Relaxed, Relaxed).is_ok()
     }
 
     /// Counts a TLS handshake.

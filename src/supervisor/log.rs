@@ -2,6 +2,8 @@
 
 use super::view::{ReloadError, Report};
 use crate::config::{LoadError, Plan};
+use serde_json::{Value, json};
+
 use crate::stats::Trigger;
 
 /// A configuration was taken over, or would have been.
@@ -50,6 +52,25 @@ fn summary(plan: &Plan) -> String {
     let parts = parts.iter().filter(|(_, names)| !names.is_empty());
     let parts: Vec<String> = parts.map(|(what, names)| format!("{what} {}", names.join(", "))).collect();
     if parts.is_empty() { "nothing to do".into() } else { parts.join("; ") }
+}
+
+/// What the bus says of a reload.
+pub(super) fn event(trigger: Trigger, result: &Result<Report, ReloadError>) -> Value {
+    match result {
+        Ok(report) => json!({
+            "trigger": trigger.as_str(),
+            "ok": true,
+            "generation": report.generation,
+            "plan": report.plan,
+            "warnings": report.warnings.len(),
+        }),
+        Err(error) => json!({
+            "trigger": trigger.as_str(),
+            "ok": false,
+            "stage": error.stage().as_str(),
+            "error": error.to_string(),
+        }),
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! for it (start, signal, API) goes through one lock, so that reloads run one after the other.
 
 mod commit;
+mod end;
 mod fit;
 mod live;
 mod log;
@@ -32,7 +33,7 @@ use crate::handler::Registry;
 use crate::listener::OwnAddresses;
 use crate::net::tls::Acceptor;
 use crate::net::{AdminSocket, Gate, Inherited};
-use crate::stats::{CloseReason, ConnId, Stats, Trigger};
+use crate::stats::{CloseReason, ConnId, EventKind, Stats, Trigger};
 use crate::upstream::Upstreams;
 use live::{Leaving, Live, Published};
 
@@ -145,6 +146,9 @@ impl Supervisor {
                 }
                 log::not_reloaded(trigger, dry_run, error);
             }
+        }
+        if !dry_run {
+            self.inner.stats.events().publish(EventKind::Config, || log::event(trigger, &result));
         }
         result
     }
@@ -266,69 +270,11 @@ impl Supervisor {
     pub fn active(&self) -> usize {
         self.inner.process.taken()
     }
-
-    /// Waits until every listener has had its `accept_total` and the last conn is gone. With no listener
-    /// there is nothing to wait for that could come: it never returns.
-    pub async fn stopped(&self) {
-        let mut running = self.subscribe();
-        loop {
-            let stops: Vec<_> = self.inner.published().iter().map(|l| l.door.stopped().clone()).collect();
-            let all = async {
-                for stop in &stops {
-                    stop.cancelled().await;
-                }
-                while self.active() > 0 {
-                    tokio::time::sleep(POLL).await;
-                }
-            };
-            tokio::select! {
-                biased;
-                _ = running.changed() => {}
-                () = all, if !stops.is_empty() => return,
-            }
-        }
-    }
-
-    /// Stops accepting: what is queued is taken, then the ports are closed; conns are asked to finish. No
-    /// reload comes after it.
-    pub async fn close(&self) {
-        self.inner.closing.cancel();
-        self.inner.stats.control().set_draining(true);
-        // Ends the loops without waiting for a reload that waits for a name server: it will not commit.
-        self.inner.drain.cancel();
-        if let Ok(mut live) = tokio::time::timeout(CLOSE_WAIT, self.inner.live.lock()).await {
-            live.sockets.clear();
-        }
-    }
-
-    /// After [`Supervisor::close`]: waits until the loops have taken what was queued and no conn is open, at
-    /// most so long.
-    pub async fn idle(&self, at_most: Option<Duration>) {
-        let empty = async {
-            while self.active() > 0 || self.inner.published().iter().any(Published::has_loops) {
-                tokio::time::sleep(POLL).await;
-            }
-        };
-        match at_most {
-            Some(limit) => drop(tokio::time::timeout(limit, empty).await),
-            None => empty.await,
-        }
-    }
-
-    /// Kills every conn, and returns how many.
-    pub fn kill_all(&self, reason: CloseReason) -> u64 {
-        let mut killed = 0;
-        self.inner.stats.each_live(|meter| killed += u64::from(meter.kill(reason)));
-        killed
-    }
 }
 
 /// How long a reload waits at most for the loops of what left to take what is queued, and how often it looks.
 const LEAVE_WAIT: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
-
-/// How long closing waits for a reload that is under way.
-const CLOSE_WAIT: Duration = Duration::from_millis(200);
 
 /// How often a wait for the last conn looks again.
 const POLL: Duration = Duration::from_millis(20);

@@ -22,6 +22,7 @@ mod ping;
 mod scrape;
 mod signals;
 mod start;
+mod steer;
 mod tokens;
 
 use std::io::{BufRead, BufReader, Read};
