@@ -231,6 +231,10 @@ fn every_documented_route_is_in_the_openapi_document_and_answers() {
     assert_eq!(routes, described);
     for route in &routes {
         let (method, path) = route.split_once(' ').unwrap();
+        if route == "GET /api/v1/events" {
+            // It does not end; the tests of steering follow it.
+            continue;
+        }
         let path = path
             .replace("{name}", "echo")
             .replace("{id}", "4711")
@@ -240,7 +244,6 @@ fn every_documented_route_is_in_the_openapi_document_and_answers() {
             _ if path.ends_with("4711") || path.ends_with("4711/ws") => &[404],
             // It may name nothing, or not end.
             "DELETE" if path == "/api/v1/connections" => &[400],
-            "GET" if path == "/api/v1/events" => continue,
             "POST" if path.ends_with("/drain") => &[202],
             // Without a body.
             "PATCH" | "PUT" => &[415],
