@@ -37,6 +37,10 @@ pub trait Handler: Sized + Send + Sync + 'static {
     /// says with what certificate ([`Context::tls`]); else the gateway does all of it before [`StreamHandler::serve`].
     const STARTS_TLS: bool = false;
 
+    /// Whether it keeps something for each sender of datagrams: then `timeouts.idle` is for them, too, 60 s unless it
+    /// is written, and senders on ports below 1024 are served.
+    const KEEPS_FLOWS: bool = false;
+
     /// Its options in `[handlers.NAME]`, with `#[serde(default, deny_unknown_fields)]`: what is not written
     /// has a default. They serialise to what the effective configuration shows.
     type Options: DeserializeOwned + Serialize + JsonSchema;

@@ -32,11 +32,11 @@ struct Connection {
     /// Its number, never used again.
     #[schema(value_type = u64)]
     id: ConnId,
-    /// Always `conn`.
+    /// `conn`, or `flow` where datagrams are carried.
     kind: &'static str,
     /// The listener that accepted it.
     listener: String,
-    /// `tcp` or `unix`.
+    /// `tcp` or `unix`; of flows `udp` or `unixgram`.
     transport: &'static str,
     /// The type of its handler.
     handler: &'static str,
@@ -67,7 +67,7 @@ impl From<ConnView> for Connection {
     fn from(view: ConnView) -> Self {
         Connection {
             id: view.id,
-            kind: "conn",
+            kind: if view.transport.is_stream() { "conn" } else { "flow" },
             listener: view.listener.to_string(),
             transport: view.transport.as_str(),
             handler: view.handler,

@@ -53,6 +53,10 @@ pub trait HandlerType: Send + Sync {
     fn starts_tls(&self) -> bool {
         false
     }
+    /// Whether it keeps something for each sender of datagrams, so that `timeouts.idle` is for them, too.
+    fn keeps_flows(&self) -> bool {
+        false
+    }
     /// Looks at options where the listener has a `tls` table, or has none.
     fn check_tls(&self, options: &Value, has_table: bool) -> Findings {
         let _ = (options, has_table);

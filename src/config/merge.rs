@@ -80,6 +80,9 @@ pub(super) fn accounts(file: &File, state_dir: &Path) -> Accounts {
     }
 }
 
+/// How long a flow of datagrams may stand still if it is not written.
+const IDLE_FLOW: Timeout = Timeout::after_secs(60);
+
 /// A listener: its own keys over those of `[defaults]` that fit it, over the built-in ones.
 pub(super) fn listener(
     name: &str,
@@ -87,10 +90,14 @@ pub(super) fn listener(
     file: &File,
     bind: Vec<Endpoint>,
     handler: HandlerUse,
-    timeouts: Timeouts,
+    mut timeouts: Timeouts,
+    flows: bool,
 ) -> Listener {
+    if flows && !bind.iter().any(|endpoint| endpoint.transport().is_stream()) {
+        timeouts.idle = IDLE_FLOW;
+    }
     let defaults = file.defaults.as_ref();
-    let layers = Layers { bind: bind.iter().collect() };
+    let layers = Layers { bind: bind.iter().collect(), flows };
     let limits = (own.limits.as_ref(), defaults.and_then(|d| d.limits.as_ref()));
     let own_timeouts = (own.timeouts.as_ref(), defaults.and_then(|d| d.timeouts.as_ref()));
     let socket = (own.socket.as_ref(), defaults.and_then(|d| d.socket.as_ref()));
@@ -119,6 +126,8 @@ type Pair<'a, T> = (Option<&'a T>, Option<&'a T>);
 /// The listener's endpoints decide what fits.
 struct Layers<'a> {
     bind: Vec<&'a Endpoint>,
+    /// Whether the handler keeps something for each sender of datagrams.
+    flows: bool,
 }
 
 impl Layers<'_> {
@@ -130,7 +139,7 @@ impl Layers<'_> {
         key: &str,
         get: impl Fn(&T) -> Option<V>,
     ) -> Option<V> {
-        fit::fits(table, key, &self.bind).ok()?;
+        fit::fits(table, key, &self.bind, self.flows).ok()?;
         own.and_then(&get).or_else(|| default.and_then(&get))
     }
 

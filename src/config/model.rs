@@ -231,6 +231,9 @@ pub struct HandlerUse {
     pub kind: String,
     /// Its options, defaults filled in: what its `Options` type serialises to.
     pub options: Value,
+    /// Whether it keeps something for each sender of datagrams.
+    #[serde(skip)]
+    pub keeps_flows: bool,
 }
 
 /// `limits` of a listener, counted over all its endpoints.

@@ -151,7 +151,8 @@ impl Listener {
     fn shows(&self, table: &str, key: &str) -> bool {
         let bind: Vec<&Endpoint> = self.bind.iter().collect();
         let spared = key == "max_connections_per_ip" && self.limits.per_ip_spares_loopback;
-        !spared && fit::fits(table, key, &bind).is_ok()
+        let flows = self.handler.keeps_flows;
+        !spared && fit::fits(table, key, &bind, flows).is_ok()
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Built {
     pub counters: Arc<[Counter]>,
     /// Whether it begins TLS itself.
     pub starts_tls: bool,
+    /// Whether it keeps something for each sender of datagrams.
+    pub keeps_flows: bool,
 }
 
 impl std::fmt::Debug for Built {
@@ -184,6 +186,10 @@ impl<H: Handler> HandlerType for Typed<H> {
         H::STARTS_TLS
     }
 
+    fn keeps_flows(&self) -> bool {
+        H::KEEPS_FLOWS
+    }
+
     fn check_tls(&self, options: &Value, has_table: bool) -> Findings {
         Self::decode(options).map(|options| H::check_tls(&options, has_table)).unwrap_or_default()
     }
@@ -203,6 +209,7 @@ impl<H: Handler> Kind for Typed<H> {
             refusals: RejectReason::ALL.iter().map(|reason| H::refusal(*reason)).collect(),
             counters: handler.counters().into(),
             starts_tls: H::STARTS_TLS,
+            keeps_flows: H::KEEPS_FLOWS,
         })
     }
 

@@ -42,7 +42,7 @@ pub fn builtin() -> Registry {
         .both::<Discard>()
         .both::<Echo>()
         .both::<Exec>()
-        .stream::<Forward>()
+        .both::<Forward>()
         .stream::<Ftp>()
         .stream::<Http>()
         .stream::<JsonFtp>()

@@ -371,7 +371,7 @@ fn examine(
     }
     match incoming.inet {
         Some((sender, source)) => {
-            if rules.own.could_loop(sender, source.ip()) {
+            if rules.own.could_loop(sender, source.ip(), rules.built.keeps_flows) {
                 return Err(DatagramDrop::LoopGuard);
             }
             let limits = &rules.datagrams;

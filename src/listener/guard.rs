@@ -31,10 +31,11 @@ impl OwnAddresses {
     }
 
     /// Whether an answer to that sender could start a loop. `asked` is the address that the datagram was
-    /// sent to, where it is known.
-    pub(super) fn could_loop(&self, sender: SocketAddr, asked: Option<IpAddr>) -> bool {
+    /// sent to, where it is known; `services` says that a sender may be one itself (DNS and NTP use 53 and 123).
+    pub(super) fn could_loop(&self, sender: SocketAddr, asked: Option<IpAddr>, services: bool) -> bool {
         let ip = sender.ip().to_canonical();
-        if sender.port() < FIRST_USER_PORT || ip.is_unspecified() || ip.is_multicast() {
+        let lowest = if services { 1 } else { FIRST_USER_PORT };
+        if sender.port() < lowest || ip.is_unspecified() || ip.is_multicast() {
             return true;
         }
         if matches!(ip, IpAddr::V4(v4) if v4.is_broadcast()) {
@@ -103,8 +104,10 @@ mod tests {
             ("192.0.2.1:7008", false),
         ] {
             let asked = Some("192.0.2.9".parse().unwrap());
-            assert_eq!(own.could_loop(sender.parse().unwrap(), asked), loops, "{sender}");
+            assert_eq!(own.could_loop(sender.parse().unwrap(), asked, false), loops, "{sender}");
         }
+        assert!(!own.could_loop("192.0.2.1:53".parse().unwrap(), None, true));
+        assert!(own.could_loop("192.0.2.1:0".parse().unwrap(), None, true));
         assert!(own.is_own_unix("/run/echo") && !own.is_own_unix("/run/other"));
     }
 }

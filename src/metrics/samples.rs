@@ -25,6 +25,7 @@ pub(crate) fn listener(name: &str) -> ListenerView {
                 name: "greeter".into(),
                 kind: "echo".into(),
                 options: serde_json::json!({}),
+                keeps_flows: false,
             },
             allow: Vec::new(),
             deny: Vec::new(),

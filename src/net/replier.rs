@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use crate::stats::{ConnId, Ledger};
+use crate::stats::{ConnId, Ledger, Site};
 
 /// Sends to whoever sent a datagram, from the address that it was sent to, for as long as that endpoint is open.
 /// What is sent is counted with the listener's datagrams.
@@ -14,6 +14,8 @@ pub struct Replier {
     pub id: ConnId,
     /// The account of the listener's transport.
     pub ledger: Arc<Ledger>,
+    /// What the datagrams of this endpoint have in common.
+    pub site: Arc<Site>,
     send: Arc<Sends>,
 }
 
@@ -29,10 +31,10 @@ impl Replier {
     /// One that sends by that function, which does not block.
     pub fn new(
         id: ConnId,
-        ledger: Arc<Ledger>,
+        site: Arc<Site>,
         send: impl Fn(&[u8]) -> io::Result<()> + Send + Sync + 'static,
     ) -> Self {
-        Replier { id, ledger, send: Arc::new(send) }
+        Replier { id, ledger: site.ledger.clone(), site, send: Arc::new(send) }
     }
 
     /// Sends one datagram, or none: there is no queue.

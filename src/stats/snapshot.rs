@@ -152,6 +152,8 @@ impl LedgerSnapshot {
         let turned_away: u64 = rejected.iter().map(|(_, n)| n).sum();
         let (handler_errors, handler_panics) = ledger.handler_failures();
         let d = &ledger.datagrams;
+        // Of a flow's bytes the datagrams are counted already.
+        let streams = ledger.transport().is_stream();
         let read = |n: &std::sync::atomic::AtomicU64| n.load(std::sync::atomic::Ordering::Relaxed);
         LedgerSnapshot {
             listener: ledger.listener().clone(),
@@ -164,8 +166,8 @@ impl LedgerSnapshot {
             active,
             closed: CloseReason::ALL.iter().map(|r| (*r, closed.by_reason[*r as usize])).collect(),
             durations: closed.durations,
-            received_bytes: closed.received.wrapping_add(read(&d.received_bytes)),
-            sent_bytes: closed.sent.wrapping_add(read(&d.sent_bytes)),
+            received_bytes: if streams { closed.received } else { read(&d.received_bytes) },
+            sent_bytes: if streams { closed.sent } else { read(&d.sent_bytes) },
             work: ledger.work(),
             handler_errors,
             handler_panics,

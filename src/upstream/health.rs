@@ -1,18 +1,17 @@
 //! Probes: one task a member asks it again and again whether it works.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{UdpSocket, UnixDatagram};
 use tokio::runtime::Handle;
 
-use super::dial::{dial, resolve};
+use super::datagrams::Datagrams;
+use super::dial::dial;
 use super::member::{Admin, Member};
-use crate::config::{Endpoint, Health, HealthKind, UnixAddress, Upstream};
+use crate::config::{Endpoint, Health, HealthKind, Upstream};
 use crate::net::Stream;
 use crate::stats::CloseReason;
 
@@ -72,9 +71,13 @@ fn judge(
         return;
     }
     match result {
-        Ok(()) => tracing::info!(target: "polygate::upstream", upstream, endpoint, "healthy again"),
+        Ok(()) => {
+            tracing::info!(target: "polygate::upstream", upstream, endpoint, "healthy again");
+            member.tell(upstream, "healthy");
+        }
         Err(error) => {
             tracing::warn!(target: "polygate::upstream", upstream, endpoint, %error, "unhealthy");
+            member.tell(upstream, "unhealthy");
             if health.close_on_unhealthy {
                 let closed = member.account().kill_all(CloseReason::Upstream);
                 tracing::info!(target: "polygate::upstream", upstream, endpoint, closed, "its connections are closed");
@@ -142,39 +145,17 @@ async fn ask(mut stream: Stream, question: &[u8], enough: impl Fn(&[u8]) -> bool
 
 async fn datagram(member: &Member, question: &[u8], dns: Duration) -> io::Result<Vec<u8>> {
     let mut answer = vec![0; LONGEST_ANSWER];
-    let n = match member.endpoint() {
-        Endpoint::Udp(at) => {
-            let addresses = resolve(member, at, dns).await.map_err(|failure| failure.error)?;
-            let to = *addresses.first().ok_or(io::ErrorKind::NotFound)?;
-            let any: SocketAddr = if to.is_ipv6() { ([0_u16; 8], 0).into() } else { ([0; 4], 0).into() };
-            let socket = UdpSocket::bind(any).await?;
-            socket.connect(to).await?;
-            socket.send(question).await?;
-            socket.recv(&mut answer).await?
+    let socket = Datagrams::connect(member, dns).await.map_err(|failure| failure.error)?;
+    socket.try_send(question)?;
+    let n = loop {
+        socket.readable().await?;
+        match socket.try_recv(&mut answer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            done => break done?,
         }
-        Endpoint::Unixgram(UnixAddress::Path(path)) => {
-            // An address of the kernel's choice (unix(7), autobind), so that it can be answered.
-            let socket = autobound()?;
-            socket.connect(path)?;
-            socket.send(question).await?;
-            socket.recv(&mut answer).await?
-        }
-        other => return Err(io::Error::other(format!("{other} cannot be probed with datagrams"))),
     };
     answer.truncate(n);
     Ok(answer)
-}
-
-fn autobound() -> io::Result<UnixDatagram> {
-    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, socket_with};
-    let socket = socket_with(
-        AddressFamily::UNIX,
-        SocketType::DGRAM,
-        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-        None,
-    )?;
-    bind(&socket, &SocketAddrUnix::new_unnamed())?;
-    UnixDatagram::from_std(std::os::unix::net::UnixDatagram::from(socket))
 }
 
 fn contains(whole: &[u8], part: &[u8]) -> bool {

@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use serde_json::json;
 use tokio::task::AbortHandle;
 
 use crate::config::{Endpoint, Passive};
-use crate::stats::{Stats, UpstreamAccount};
+use crate::stats::{EventKind, Stats, UpstreamAccount};
 
 /// What the operator says of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
@@ -172,6 +173,14 @@ impl Member {
     /// Tells the account whether it is up.
     pub(super) fn publish(&self) {
         self.account.up.store(self.is_eligible() && !self.is_ejected(), Relaxed);
+    }
+
+    /// Says on the bus what has become of it.
+    pub(super) fn tell(&self, upstream: &str, state: &str) {
+        self.stats.events().publish(
+            EventKind::Upstream,
+            || json!({ "upstream": upstream, "endpoint": self.endpoint.to_string(), "state": state }),
+        );
     }
 
     /// How long an ejection lasts from now on.

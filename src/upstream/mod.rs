@@ -2,11 +2,13 @@
 //! steered; it keeps its name, and its members' state, over reloads.
 
 mod balance;
+mod datagrams;
 mod dial;
 mod health;
 mod member;
 mod pool;
 
+pub use datagrams::Datagrams;
 pub use dial::Failure;
 pub use member::{Admin, Member, MemberView};
 pub use pool::{Lease, NoUpstream, Pool};

@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
 use super::balance::{Candidate, Table, choose};
+use super::datagrams::Datagrams;
 use super::dial::{Failure, dial};
 use super::health;
 use super::member::{Admin, Member, MemberView};
@@ -157,6 +158,12 @@ impl Pool {
         };
         if let Some(admin) = admin {
             member.set_admin(admin);
+            let state = match admin {
+                Admin::Ready => "ready",
+                Admin::Drain => "drain",
+                Admin::Down => "down",
+            };
+            member.tell(&self.name, state);
         }
         if let Some(weight) = weight {
             member.set_weight(weight);
@@ -169,6 +176,39 @@ impl Pool {
     /// # Errors
     /// None is up, or none of those that were tried could be connected.
     pub async fn connect(&self, meter: &Arc<Meter>) -> Result<(Lease, Stream), NoUpstream> {
+        let connected =
+            self.connect_by(meter, async |member, timeout, dns| dial(member, timeout, dns).await).await;
+        connected.inspect(|(lease, _)| lease.member.succeeded())
+    }
+
+    /// The same for a flow of datagrams.
+    ///
+    /// # Errors
+    /// As [`Pool::connect`].
+    pub async fn connect_datagrams(&self, meter: &Arc<Meter>) -> Result<(Lease, Datagrams), NoUpstream> {
+        self.connect_by(meter, async |member, timeout, dns| Datagrams::dial(member, timeout, dns).await).await
+    }
+
+    /// What a flow is carried to has answered: for datagrams there is no other sign that somebody is there.
+    pub fn answered(&self, lease: &Lease) {
+        lease.member.succeeded();
+    }
+
+    /// What a flow was carried to does not answer any more.
+    pub fn failed(&self, lease: &Lease, error: &std::io::Error) {
+        let endpoint = lease.member.endpoint().to_string();
+        tracing::debug!(target: "polygate::upstream", upstream = %self.name, endpoint, %error, "a flow failed");
+        let setup = self.setup();
+        if setup.config.as_ref().is_some_and(|config| lease.member.failed(&config.passive)) {
+            self.ejected(&lease.member);
+        }
+    }
+
+    async fn connect_by<T>(
+        &self,
+        meter: &Arc<Meter>,
+        dial: impl AsyncFn(&Member, Duration, Duration) -> Result<T, Failure>,
+    ) -> Result<(Lease, T), NoUpstream> {
         let setup = self.setup();
         let config = setup.config.as_ref().ok_or(NoUpstream::NoneUp)?;
         let mut tried = Vec::new();
@@ -182,7 +222,6 @@ impl Pool {
             match dial(&member, config.connect.timeout.get(), config.dns.get()).await {
                 Ok(stream) => {
                     member.account().connected(Ok(started.elapsed().as_secs_f64()));
-                    member.succeeded();
                     return Ok((lease, stream));
                 }
                 Err(failure) => {
@@ -204,6 +243,7 @@ impl Pool {
     fn ejected(&self, member: &Arc<Member>) {
         let endpoint = member.endpoint().to_string();
         tracing::warn!(target: "polygate::upstream", upstream = %self.name, endpoint, "ejected: its connections fail");
+        member.tell(&self.name, "ejected");
         let member = member.clone();
         self.data.spawn(async move {
             while let Some(left) = member.ejected_for() {

@@ -23,6 +23,7 @@ mod documents;
 mod example;
 mod examples_config;
 mod exec;
+mod flows;
 mod forward;
 mod http;
 mod http2;

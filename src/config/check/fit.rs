@@ -31,7 +31,12 @@ const KEYS: [(&str, &str, Needs); 10] = [
 ];
 
 /// Whether the key has a meaning for a listener with these endpoints; the error says why not.
-pub(crate) fn fits(table: &str, key: &str, bind: &[&Endpoint]) -> Result<(), BadValue> {
+///
+/// `flows` says that the handler keeps something for each sender of datagrams.
+pub(crate) fn fits(table: &str, key: &str, bind: &[&Endpoint], flows: bool) -> Result<(), BadValue> {
+    if flows && (table, key) == ("timeouts", "idle") {
+        return Ok(());
+    }
     let Some((.., needs)) = KEYS.iter().find(|(t, k, _)| *t == table && (*k == key || *k == "*")) else {
         return Ok(());
     };

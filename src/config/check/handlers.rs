@@ -170,7 +170,8 @@ impl<'a> Handlers<'a> {
         let kind = entry.kind?;
         let options = entry.effective.clone()?;
         let name = entry.name.clone();
-        Some((HandlerUse { name, kind: kind.name().into(), options }, kind.default_timeouts()))
+        let keeps_flows = kind.keeps_flows();
+        Some((HandlerUse { name, kind: kind.name().into(), options, keeps_flows }, kind.default_timeouts()))
     }
 
     /// What to warn of where other machines can connect.

@@ -12,7 +12,7 @@ pub(super) mod upstreams;
 
 use std::path::Path;
 
-use super::catalog::Catalog;
+use super::catalog::{Catalog, HandlerType};
 use super::diagnostic::Severity;
 use super::endpoint::{Endpoint, Host};
 use super::file::{File, List, ListenerFile, OneOrMany};
@@ -68,7 +68,9 @@ impl Checker<'_, '_> {
             let tls = self.tls(listener.tls.as_ref(), &at.child("tls"));
             self.sizes(&at);
             if complete {
-                self.fit(listener, &at, &endpoints);
+                let kind = target.as_ref().and_then(|target| handlers.kind(target));
+                let flows = kind.is_some_and(HandlerType::keeps_flows);
+                self.fit(listener, &at, &endpoints, flows);
             }
             found.push((name, listener, endpoints, target, tls));
         }
@@ -80,9 +82,11 @@ impl Checker<'_, '_> {
             if let Some(target) = target {
                 self.amplifiers(&handlers, name, listener, &target);
                 self.in_public(&handlers, name, listener, &target);
+                let flows = handlers.kind(&target).is_some_and(HandlerType::keeps_flows);
                 if let Some((handler, timeouts)) = handlers.effective(&target) {
                     let bind = endpoints.into_iter().map(|(_, endpoint)| endpoint).collect();
-                    let mut merged = merge::listener(name, listener, self.file, bind, handler, timeouts);
+                    let mut merged =
+                        merge::listener(name, listener, self.file, bind, handler, timeouts, flows);
                     (merged.tls, merged.proxy_protocol) = (tls, self.proxy_protocol(listener));
                     listeners.push(merged);
                 }
@@ -167,13 +171,13 @@ impl Checker<'_, '_> {
     }
 
     /// Keys that need another kind of endpoint, and filters that filter nothing.
-    fn fit(&mut self, listener: &ListenerFile, at: &Pointer, endpoints: &[(Pointer, Endpoint)]) {
+    fn fit(&mut self, listener: &ListenerFile, at: &Pointer, endpoints: &[(Pointer, Endpoint)], flows: bool) {
         let bind: Vec<&Endpoint> = endpoints.iter().map(|(_, endpoint)| endpoint).collect();
         self.fit_tables(listener, at, &bind);
         let (node, _) = self.tree.nearest(at);
         for (table, entry) in node.table().into_iter().flatten() {
             for key in entry.table().into_iter().flat_map(|keys| keys.keys()) {
-                if let Err(error) = fit::fits(table, key, &bind) {
+                if let Err(error) = fit::fits(table, key, &bind, flows) {
                     self.report.at_key(Severity::Error, self.tree, &at.path([table, key]), error);
                 }
             }

@@ -3,6 +3,8 @@
 //! The upstream is chosen and dialled in the connection's own task; a dial that fails tries another endpoint
 //! before the client hears of anything. Then bytes go both ways under the connection's clocks and accounts.
 
+mod flows;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,29 +14,53 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{SendProxy, Timeout, Timeouts, Transports};
-use crate::handler::{BuildError, Conn, Context, Handler, StreamHandler};
+use crate::handler::{
+    Answer, BuildError, Conn, Context, Counter, DatagramHandler, Handler, Packet, StreamHandler,
+};
 use crate::net::Relayed;
 use crate::stats::{CloseReason, Peer};
 use crate::upstream::Pool;
+use flows::Flows;
 
 /// Options of `forward`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "forward")]
 pub struct Options {
-    /// The entry of [upstreams] that connections are carried to.
+    /// The entry of [upstreams] that connections or datagrams are carried to.
     upstream: String,
+    /// Flows of datagrams at once: 1 to 1,000,000. More are shed.
+    #[serde(default = "max_flows")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    max_flows: usize,
+    /// After so many datagrams of a sender its next one begins another flow. Default: no limit.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    requests: Option<u64>,
+    /// After so many answers a flow ends. Default: no limit.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    responses: Option<u64>,
+}
+
+/// A flow takes a file descriptor.
+fn max_flows() -> usize {
+    4096
 }
 
 /// The `forward` handler.
 #[derive(Debug)]
 pub struct Forward {
     pool: Arc<Pool>,
+    options: Options,
+    flows: Arc<Flows>,
 }
 
 impl Handler for Forward {
     const NAME: &'static str = "forward";
-    const TRANSPORTS: Transports = Transports::STREAMS;
+    const TRANSPORTS: Transports = Transports::ALL;
+    const COUNTERS: &'static [Counter] = flows::COUNTERS;
+    const KEEPS_FLOWS: bool = true;
     type Options = Options;
 
     fn upstream(options: &Options) -> Option<(&'static str, &str)> {
@@ -42,12 +68,19 @@ impl Handler for Forward {
     }
 
     fn new(options: Options, context: &Context) -> Result<Self, BuildError> {
-        Ok(Forward { pool: context.upstreams()?.get(&options.upstream) })
+        let pool = context.upstreams()?.get(&options.upstream);
+        Ok(Forward { pool, options, flows: Arc::default() })
     }
 
     fn default_timeouts() -> Timeouts {
         // Databases keep connections open for as long as their clients like.
         Timeouts { idle: Timeout::after_secs(3600), ..Timeouts::RAW }
+    }
+}
+
+impl DatagramHandler for Forward {
+    fn answer(&self, packet: &mut Packet<'_>) -> Answer {
+        flows::carry(&self.flows, &self.pool, &self.options, packet)
     }
 }
 
