@@ -11,12 +11,9 @@ use crate::config::Config;
 use crate::handler::Registry;
 use crate::listener::clocks;
 use crate::net::Inherited;
-use crate::stats::CloseReason;
-use crate::supervisor::{Lifecycle, ReloadError, Source, Supervisor, watch};
+pub use crate::supervisor::Drained;
+use crate::supervisor::{ReloadError, Shutdown, Source, Supervisor, watch};
 use crate::{admin, handlers};
-
-/// How long killed conns may take to be gone.
-const KILL_WAIT: Duration = Duration::from_secs(2);
 
 /// How long the data plane's runtime may take to end.
 const RUNTIME_WAIT: Duration = Duration::from_secs(1);
@@ -27,15 +24,6 @@ pub struct Gateway {
     supervisor: Supervisor,
     end: CancellationToken,
     control: Option<thread::JoinHandle<()>>,
-}
-
-/// What became of the conns at a shutdown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Drained {
-    /// Finished by themselves.
-    pub finished: u64,
-    /// Killed when the grace ran out.
-    pub killed: u64,
 }
 
 /// Makes a [`Gateway`].
@@ -68,41 +56,16 @@ impl Gateway {
     }
 
     /// Says 503 on `/readyz` for `shutdown.delay`, stops accepting, lets conns finish for
-    /// `shutdown.grace`, then kills what is left.
+    /// `shutdown.grace`, then kills what is left. One that is under way goes on.
     pub async fn shutdown(&self) -> Drained {
-        let supervisor = &self.supervisor;
-        let settings = supervisor.running().config.shutdown.clone();
-        supervisor.stats().control().set_draining(true);
-        // One that has been drained before has said so for long enough.
-        if supervisor.lifecycle() == Lifecycle::Running {
-            supervisor.enter(Lifecycle::Draining);
-            if let Some(delay) = settings.delay.get() {
-                tokio::time::sleep(delay).await;
-            }
-        }
-        let open = supervisor.active() as u64;
-        supervisor.close().await;
-        supervisor.idle(settings.grace.get()).await;
-        let killed = supervisor.kill_all(CloseReason::Drain);
-        supervisor.idle(Some(KILL_WAIT)).await;
-        supervisor.enter(Lifecycle::Drained);
-        supervisor.enter(Lifecycle::Stopping);
-        Drained { finished: open.saturating_sub(killed), killed }
+        self.supervisor.shut_down(Shutdown::Graceful);
+        self.supervisor.ended().await
     }
-}
 
-impl Gateway {
-    /// Ends without waiting for anybody: conns are killed. Returns what [`Gateway::shutdown`] does.
+    /// Ends without waiting for anybody: conns are killed. Hurries a shutdown that is under way.
     pub async fn shutdown_now(&self) -> Drained {
-        let supervisor = &self.supervisor;
-        supervisor.stats().control().set_draining(true);
-        supervisor.enter(Lifecycle::Draining);
-        supervisor.close().await;
-        let killed = supervisor.kill_all(CloseReason::Drain);
-        supervisor.idle(Some(KILL_WAIT)).await;
-        supervisor.enter(Lifecycle::Drained);
-        supervisor.enter(Lifecycle::Stopping);
-        Drained { finished: 0, killed }
+        self.supervisor.shut_down(Shutdown::Now);
+        self.supervisor.ended().await
     }
 }
 

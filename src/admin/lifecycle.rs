@@ -15,6 +15,7 @@ use super::body::{JsonBody, MaybeJson};
 use super::extract::Path;
 use super::openapi::{BadBody, Fault, NotFound, Refused, Unprocessable};
 use super::problem::{Error, Problem};
+use super::wire::time;
 use crate::supervisor::{Lifecycle, Shutdown, State as Accepting};
 
 /// The longest time that anything may be given, in seconds: a day.
@@ -87,7 +88,7 @@ async fn drain_listener(
     if seconds.is_some_and(|seconds| !(seconds > 0.0 && seconds <= LONGEST)) {
         return Err(Error::Unprocessable("timeout_seconds is above 0 and at most 86400".into(), Vec::new()));
     }
-    let found = api.supervisor.drain_listener(&name, seconds.map(Duration::from_secs_f64)).await;
+    let found = api.supervisor.drain_listener(&name, seconds.map(Duration::from_secs_f64));
     Ok((StatusCode::ACCEPTED, steered(&api, &name, found)?))
 }
 
@@ -106,6 +107,13 @@ struct Left {
     /// `running`, `draining`, `drained` or `stopping`.
     #[schema(value_type = String)]
     state: Lifecycle,
+    /// When that state began.
+    since: String,
+    /// Whether new connections are taken, as far as it is the gateway's to say; a listener may be paused.
+    accepting: bool,
+    /// How it is ending: `graceful` or `now`; null if it is not.
+    #[schema(value_type = Option<String>)]
+    ending: Option<Shutdown>,
     connections_active: u64,
     /// Each listener with what it still has.
     listeners: Vec<Steered>,
@@ -120,8 +128,12 @@ impl Left {
             name: view.config.name,
             state: view.state,
         });
+        let life = api.supervisor.life();
         Left {
-            state: api.supervisor.lifecycle(),
+            state: life.state,
+            since: time(life.since),
+            accepting: api.supervisor.is_accepting(),
+            ending: life.ending,
             connections_active: api.supervisor.active() as u64,
             listeners: listeners.collect(),
         }
@@ -181,7 +193,7 @@ struct Ending {
     mode: Mode,
 }
 
-/// Ends the gateway.
+/// Ends the gateway, or hurries an end that is under way.
 #[utoipa::path(
     post, path = "/api/v1/shutdown", tag = "gateway", security(("token" = ["admin"])), operation_id = "shutdown",
     request_body = Ending,
@@ -191,7 +203,7 @@ struct Ending {
     )
 )]
 async fn shutdown(State(api): State<Shared>, JsonBody(ending): JsonBody<Ending>) -> (StatusCode, Json<Left>) {
-    api.supervisor.ask_for_shutdown(match ending.mode {
+    api.supervisor.shut_down(match ending.mode {
         Mode::Graceful => Shutdown::Graceful,
         Mode::Now => Shutdown::Now,
     });

@@ -163,7 +163,7 @@ async fn overview(State(api): State<Shared>) -> Json<Overview> {
     let since = SystemTime::now().duration_since(supervisor.stats().started_at());
     let reload = snapshot.control.last_reload;
     Json(Overview {
-        state: supervisor.lifecycle(),
+        state: supervisor.life().state,
         ready: supervisor.readiness().iter().all(|(_, up)| up.is_ok()),
         generation: running.generation,
         uptime_seconds: since.unwrap_or_default().as_secs_f64(),

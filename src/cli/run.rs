@@ -38,6 +38,15 @@ enum Request {
     Reload,
 }
 
+/// Why the gateway ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// The first signal to do so.
+    Signal,
+    /// The admin API, or no listener is left.
+    Other,
+}
+
 /// Runs the gateway until it is told to stop.
 pub(crate) fn run(path: &Path, inherited: Inherited) -> Result<Exit, Failure> {
     raise_file_descriptors();
@@ -63,8 +72,8 @@ pub(crate) fn run(path: &Path, inherited: Inherited) -> Result<Exit, Failure> {
         }
         announce(gateway.supervisor());
         notify::ready(&gateway.supervisor().running());
-        let how = serve(&gateway, &mut signals, &log).await;
-        let exit = stop(&gateway, &mut signals, how).await;
+        let why = serve(&gateway, &mut signals, &log).await;
+        let exit = stop(gateway.supervisor(), &mut signals, why).await;
         // Its runtimes may only be dropped where blocking is allowed.
         tokio::task::spawn_blocking(|| drop(gateway));
         Ok(exit)
@@ -113,7 +122,7 @@ fn announce(supervisor: &Supervisor) {
 }
 
 /// Follows signals and configurations until it is time to stop.
-async fn serve(gateway: &Gateway, signals: &mut Signals, log: &Log) -> Shutdown {
+async fn serve(gateway: &Gateway, signals: &mut Signals, log: &Log) -> Why {
     let supervisor = gateway.supervisor();
     let mut running = supervisor.subscribe();
     let stopped = gateway.stopped();
@@ -130,12 +139,13 @@ async fn serve(gateway: &Gateway, signals: &mut Signals, log: &Log) -> Shutdown 
                 Request::Reload => drop(tokio::spawn(reload(supervisor.clone()))),
                 Request::Stop(signal) => {
                     tracing::info!(target: "polygate::run", signal, "draining");
-                    return Shutdown::Graceful;
+                    supervisor.shut_down(Shutdown::Graceful);
+                    return Why::Signal;
                 }
             },
             how = &mut asked => {
                 tracing::info!(target: "polygate::run", ?how, "draining, as the admin API was asked to");
-                return how;
+                return Why::Other;
             }
             Ok(()) = level.changed() => {
                 let _ = level.borrow_and_update();
@@ -148,7 +158,8 @@ async fn serve(gateway: &Gateway, signals: &mut Signals, log: &Log) -> Shutdown 
             }
             () = &mut stopped => {
                 tracing::info!(target: "polygate::run", "every listener has stopped");
-                return Shutdown::Graceful;
+                supervisor.shut_down(Shutdown::Graceful);
+                return Why::Other;
             }
         }
     }
@@ -169,25 +180,24 @@ async fn reload(supervisor: Supervisor) {
     notify::ready(&supervisor.running());
 }
 
-/// Drains; a second signal ends that at once.
-async fn stop(gateway: &Gateway, signals: &mut Signals, how: Shutdown) -> Exit {
+/// Waits for the end; a second signal ends that at once.
+async fn stop(supervisor: &Supervisor, signals: &mut Signals, why: Why) -> Exit {
     notify::stopping();
-    let drain = async {
-        match how {
-            Shutdown::Graceful => gateway.shutdown().await,
-            Shutdown::Now => gateway.shutdown_now().await,
-        }
-    };
-    tokio::pin!(drain);
-
+    let drained = supervisor.ended();
+    tokio::pin!(drained);
+    let mut is_first = why != Why::Signal;
     loop {
         tokio::select! {
-            drained = &mut drain => {
+            drained = &mut drained => {
                 let (finished, killed) = (drained.finished, drained.killed);
                 tracing::info!(target: "polygate::run", finished, killed, "stopped");
                 return Exit::Ok;
             }
             request = signals.next() => match request {
+                Request::Stop(signal) if std::mem::take(&mut is_first) => {
+                    tracing::info!(target: "polygate::run", signal, "draining already");
+                    supervisor.shut_down(Shutdown::Graceful);
+                }
                 Request::Stop(signal) => {
                     tracing::warn!(target: "polygate::run", signal, "stopped before everything was drained");
                     return Exit::Failure;

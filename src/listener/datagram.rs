@@ -15,7 +15,8 @@ use tokio::sync::watch;
 
 use super::later::{self, To, send_failure, send_unix, sent};
 use super::rate::SourceRates;
-use super::{Binding, Listening, Pause};
+use super::turn::{Turn, tell_stopped, turn};
+use super::{Binding, Listening};
 use crate::config;
 use crate::net::udp::{self, BATCH, Batch, SLOT, Source};
 use crate::net::{Answer, Packet, classify};
@@ -37,17 +38,19 @@ pub(super) async fn run_udp(listening: Arc<Listening>, mut binding: watch::Recei
     let mut state = UdpLoop::new(socket, Arc::downgrade(&listening));
     loop {
         let current = binding.borrow_and_update().clone();
-        tokio::select! {
+        let serves = current.rules.serves();
+        let turn = tokio::select! {
             biased;
-            changed = binding.changed() => {
-                if changed.is_err() {
-                    return state.take_what_is_queued(&current);
-                }
+            turn = turn(&mut binding, &current, serves) => turn,
+            never = state.receive_all(&current), if serves => match never {},
+        };
+        match turn {
+            Turn::Again => {}
+            Turn::TakeTheRest => return state.take_what_is_queued(&current),
+            Turn::End => {
+                state.send_waiting(&current);
+                return tell_stopped(&current);
             }
-            () = current.rules.door.stopped().cancelled() => return state.send_waiting(&current),
-            () = current.rules.door.accepts(false), if current.rules.door.pause() == Pause::No => {}
-            () = current.rules.door.accepts(true), if current.rules.door.pause() != Pause::No => {}
-            never = state.receive_all(&current), if current.rules.door.pause() == Pause::No => match never {},
         }
     }
 }
@@ -191,18 +194,16 @@ pub(super) async fn run_unixgram(listening: Arc<Listening>, mut binding: watch::
     let mut state = UnixgramLoop { socket, listening: weak, slot: vec![0; SLOT], rates: SourceRates::new() };
     loop {
         let current = binding.borrow_and_update().clone();
-        tokio::select! {
+        let serves = current.rules.serves();
+        let turn = tokio::select! {
             biased;
-            changed = binding.changed() => {
-                if changed.is_err() {
-                    return state.take_what_is_queued(&listening, &current);
-                }
-            }
-            () = current.site.drain.cancelled() => return state.take_what_is_queued(&listening, &current),
-            () = current.rules.door.stopped().cancelled() => return,
-            () = current.rules.door.accepts(false), if current.rules.door.pause() == Pause::No => {}
-            () = current.rules.door.accepts(true), if current.rules.door.pause() != Pause::No => {}
-            never = state.receive_all(&current), if current.rules.door.pause() == Pause::No => match never {},
+            turn = turn(&mut binding, &current, serves) => turn,
+            never = state.receive_all(&current), if serves => match never {},
+        };
+        match turn {
+            Turn::Again => {}
+            Turn::TakeTheRest => return state.take_what_is_queued(&listening, &current),
+            Turn::End => return tell_stopped(&current),
         }
     }
 }

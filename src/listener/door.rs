@@ -1,6 +1,6 @@
 //! What a listener counts across its endpoints and configurations: places, rate, and how many are still to come.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -21,7 +21,17 @@ pub struct Door {
     total: u64,
     left: AtomicU64,
     stopped: CancellationToken,
-    pause: watch::Sender<Pause>,
+    /// Whether somebody has been told that it has stopped.
+    told: AtomicBool,
+    pause: watch::Sender<Steered>,
+}
+
+/// What was asked of a listener last.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Steered {
+    pause: Pause,
+    /// Counts what was asked.
+    number: u64,
 }
 
 /// Whether a listener accepts, as its operator wants it.
@@ -45,25 +55,40 @@ impl Door {
             total,
             left: AtomicU64::new(total),
             stopped: CancellationToken::new(),
-            pause: watch::Sender::new(Pause::No),
+            told: AtomicBool::new(false),
+            pause: watch::Sender::new(Steered { pause: Pause::No, number: 0 }),
         }
     }
 
-    /// Whether it accepts.
+    /// Whether it accepts, as its operator wants it.
     pub fn pause(&self) -> Pause {
-        *self.pause.borrow()
+        self.pause.borrow().pause
     }
 
-    /// Takes effect with the next connection or datagram.
-    pub fn set_pause(&self, pause: Pause) {
-        self.pause.send_replace(pause);
+    /// Takes effect with the next connection or datagram. Returns the number of this change, see [`Door::is_at`].
+    pub fn set_pause(&self, pause: Pause) -> u64 {
+        let mut number = 0;
+        self.pause.send_modify(|state| {
+            state.number += 1;
+            state.pause = pause;
+            number = state.number;
+        });
+        number
     }
 
-    /// Waits until it accepts (`true`), or does not.
-    pub(super) async fn accepts(&self, accepts: bool) {
-        let mut pause = self.pause.subscribe();
-        // The sender lives as long as the door.
-        let _ = pause.wait_for(|pause| (*pause == Pause::No) == accepts).await;
+    /// Whether nothing has been asked of it since the change with that number.
+    pub fn is_at(&self, number: u64) -> bool {
+        self.pause.borrow().number == number
+    }
+
+    /// Hears of every change.
+    pub(super) fn watch_pause(&self) -> watch::Receiver<Steered> {
+        self.pause.subscribe()
+    }
+
+    /// True once, after `accept_total` has been used up.
+    pub(super) fn tells_stopped(&self) -> bool {
+        self.stopped.is_cancelled() && !self.told.swap(true, Relaxed)
     }
 
     /// The same place for a new `accept_total`: who is inside is still counted.

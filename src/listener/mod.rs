@@ -12,10 +12,12 @@ mod later;
 mod prelude;
 mod rate;
 mod stream;
+mod turn;
 
 pub use door::{Door, Pause};
 pub use guard::OwnAddresses;
 pub use stream::GENTLE_REFUSALS;
+pub use turn::Hold;
 
 use std::io;
 use std::net::IpAddr;
@@ -52,6 +54,8 @@ pub struct Rules {
     pub door: Arc<Door>,
     /// The places of the whole process.
     pub process: Arc<Gate>,
+    /// Whether the gateway as a whole accepts.
+    pub hold: Arc<Hold>,
     /// Rules for datagrams.
     pub datagrams: Datagrams,
     /// The gateway's own addresses.

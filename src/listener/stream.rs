@@ -15,7 +15,8 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
 
 use super::prelude::Before;
-use super::{Binding, Listening, Pause, Rules};
+use super::turn::{Turn, tell_stopped, turn};
+use super::{Binding, Listening, Rules};
 use crate::config::{Overload, Transport};
 use crate::net::{Backoff, Conn, PeerKey, Permit, Stream, classify};
 use crate::stats::{AcceptError, EventKind, Meter, Peer, Phase, RejectReason};
@@ -37,22 +38,16 @@ pub(super) async fn run(listening: Arc<Listening>, mut binding: watch::Receiver<
     let mut backoff = Backoff::default();
     loop {
         let current = binding.borrow_and_update().clone();
-        tokio::select! {
+        let serves = current.rules.serves();
+        let turn = tokio::select! {
             biased;
-            changed = binding.changed() => {
-                if changed.is_err() {
-                    return take_what_is_queued(&listening, &current);
-                }
-            }
-            () = current.rules.door.stopped().cancelled() => return,
-            () = current.site.drain.cancelled() => {
-                current.site.ledger.notice_drain();
-                return take_what_is_queued(&listening, &current);
-            }
-            // Paused, it waits for the next turn of the loop.
-            () = current.rules.door.accepts(false), if current.rules.door.pause() == Pause::No => {}
-            () = current.rules.door.accepts(true), if current.rules.door.pause() != Pause::No => {}
-            never = accept_all(&listening, &current, &mut backoff), if current.rules.door.pause() == Pause::No => match never {},
+            turn = turn(&mut binding, &current, serves) => turn,
+            never = accept_all(&listening, &current, &mut backoff), if serves => match never {},
+        };
+        match turn {
+            Turn::Again => {}
+            Turn::TakeTheRest => return take_what_is_queued(&listening, &current),
+            Turn::End => return tell_stopped(&current),
         }
     }
 }

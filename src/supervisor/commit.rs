@@ -157,6 +157,7 @@ fn changed(
         spares_loopback: limits.per_ip_spares_loopback,
         door: door.clone(),
         process: inner.process.clone(),
+        hold: inner.hold.clone(),
         datagrams: listener.datagrams.clone(),
         own: inner.own.clone(),
         tls: tls.clone().filter(|_| !built.starts_tls),

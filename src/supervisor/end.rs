@@ -35,10 +35,11 @@ impl Supervisor {
     /// Stops accepting: what is queued is taken, then the ports are closed; conns are asked to finish. No
     /// reload comes after it.
     pub async fn close(&self) {
-        self.inner.closing.cancel();
-        self.inner.stats.control().set_draining(true);
         // Ends the loops without waiting for a reload that waits for a name server: it will not commit.
+        self.inner.hold.close();
+        self.inner.stats.control().set_draining(true);
         self.inner.drain.cancel();
+        self.inner.stats.each_live(|meter| meter.notice_drain());
         if let Ok(mut live) = tokio::time::timeout(CLOSE_WAIT, self.inner.live.lock()).await {
             live.sockets.clear();
         }

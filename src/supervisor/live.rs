@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::view::{EndpointView, ListenerView, State};
 use crate::config::{Endpoint, Listener, Tls, Transport, UnixAddress, Validity};
 use crate::handler::Built;
-use crate::listener::{Door, LoopWatch, Pause, Rules, Running};
+use crate::listener::{Door, Hold, LoopWatch, Pause, Rules, Running};
 use crate::net::tls::Acceptor;
 use crate::net::{self, Bound};
 
@@ -85,28 +85,29 @@ pub(super) struct Published {
     pub(super) config: Listener,
     pub(super) generation: u64,
     pub(super) door: Arc<Door>,
-    pub(super) drain: CancellationToken,
+    pub(super) hold: Arc<Hold>,
     pub(super) endpoints: Vec<(EndpointView, LoopWatch)>,
     pub(super) certificate: Option<Validity>,
 }
 
 impl Published {
-    fn state(&self) -> State {
-        if self.door.stopped().is_cancelled() {
-            State::Stopped
-        } else if self.drain.is_cancelled() || self.door.pause() == Pause::Draining {
-            State::Draining
-        } else if self.door.pause() == Pause::Paused {
-            State::Paused
-        } else {
-            State::Running
+    /// Its own, or the gateway's; `drained`: that one has no connection left.
+    fn state(&self, drained: bool) -> State {
+        match self.door.pause() {
+            _ if self.door.stopped().is_cancelled() => State::Stopped,
+            _ if self.hold.is_closed() => State::Draining,
+            Pause::Paused => State::Paused,
+            Pause::Draining => State::Draining,
+            Pause::No if self.hold.is_set() && drained => State::Paused,
+            Pause::No if self.hold.is_set() => State::Draining,
+            Pause::No => State::Running,
         }
     }
 
-    pub(super) fn view(&self) -> ListenerView {
+    pub(super) fn view(&self, drained: bool) -> ListenerView {
         ListenerView {
             config: self.config.clone(),
-            state: self.state(),
+            state: self.state(drained),
             endpoints: self.endpoints.iter().map(|(view, _)| view.clone()).collect(),
             generation: self.generation,
             certificate: self.certificate,
@@ -121,7 +122,7 @@ impl Published {
     /// A listener that should accept and has lost a loop is not up.
     pub(super) fn readiness(&self) -> Result<(), String> {
         match self.endpoints.iter().find(|(_, watch)| !watch.is_up()) {
-            Some((view, _)) if self.state() == State::Running => {
+            Some((view, _)) if self.state(false) == State::Running => {
                 Err(format!("{} is not served", view.address))
             }
             None if self.endpoints.is_empty() => Err("it has no socket".into()),
@@ -182,14 +183,14 @@ impl Live {
     }
 
     /// What the views may see of the listeners, in the order of the configuration.
-    pub(super) fn publish(&self, order: &[Listener]) -> Vec<Published> {
+    pub(super) fn publish(&self, order: &[Listener], hold: &Arc<Hold>) -> Vec<Published> {
         let published = |listener: &LiveListener| {
             let sockets = listener.keys.iter().filter_map(|key| self.sockets.get(key)).flatten();
             Published {
                 config: listener.config.clone(),
                 generation: listener.generation,
                 door: listener.door.clone(),
-                drain: self.drain.clone(),
+                hold: hold.clone(),
                 endpoints: sockets.map(|socket| (socket.view.clone(), socket.running.watch())).collect(),
                 certificate: listener.tls.as_ref().map(Acceptor::validity),
             }

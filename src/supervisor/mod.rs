@@ -7,6 +7,7 @@
 mod commit;
 mod end;
 mod fit;
+mod lifecycle;
 mod live;
 mod log;
 mod log_level;
@@ -16,7 +17,7 @@ mod view;
 pub mod watch;
 
 pub use fit::{fit_limits, open_files_limit, room_for_connections};
-pub use steer::{Lifecycle, Shutdown};
+pub use lifecycle::{Drained, Life, Lifecycle, Shutdown};
 pub use view::{EndpointView, ListenerView, ReloadError, Report, Running, Source, State};
 
 use std::sync::atomic::AtomicBool;
@@ -30,7 +31,7 @@ use crate::accounts::{Accounts, Slot};
 use crate::config::{self, Catalog, Config, Diagnostic, LoadError, Loaded, Plan};
 use crate::console::Consoles;
 use crate::handler::Registry;
-use crate::listener::OwnAddresses;
+use crate::listener::{Hold, OwnAddresses};
 use crate::net::tls::Acceptor;
 use crate::net::{AdminSocket, Gate, Inherited};
 use crate::stats::{CloseReason, ConnId, EventKind, Stats, Trigger};
@@ -66,8 +67,9 @@ struct Inner {
     admin: tokio::sync::watch::Sender<Vec<AdminSocket>>,
     /// What TLS of the admin API is begun with.
     admin_tls: tokio::sync::watch::Sender<Option<Acceptor>>,
-    closing: CancellationToken,
-    steering: steer::Steering,
+    /// Whether the gateway as a whole accepts.
+    hold: Arc<Hold>,
+    course: lifecycle::Course,
     log_level: log_level::LogLevel,
     /// Whether a reload that nobody waits for has been asked for and has not begun, by [`Trigger`].
     asked: [AtomicBool; Trigger::COUNT],
@@ -83,7 +85,8 @@ impl std::fmt::Debug for Supervisor {
 
 impl Supervisor {
     /// A supervisor without any listener yet; [`Supervisor::start`] takes over the configuration.
-    /// `data` is the runtime that connections and datagrams are served on.
+    /// `data` is the runtime that connections and datagrams are served on. To be called in the runtime of the control
+    /// plane, where drains and shutdowns go on.
     pub fn new(source: Source, registry: Registry, inherited: Inherited, data: Handle) -> Self {
         let nothing = Running {
             config: Arc::new(Config::empty()),
@@ -112,8 +115,8 @@ impl Supervisor {
             running: tokio::sync::watch::Sender::new(Arc::new(nothing)),
             admin: tokio::sync::watch::Sender::new(Vec::new()),
             admin_tls: tokio::sync::watch::Sender::new(None),
-            closing: CancellationToken::new(),
-            steering: steer::Steering::default(),
+            hold: Arc::default(),
+            course: lifecycle::Course::new(Handle::current()),
             log_level: log_level::LogLevel::default(),
             asked: Default::default(),
         };
@@ -125,7 +128,9 @@ impl Supervisor {
     /// # Errors
     /// As [`Supervisor::reload`].
     pub async fn start(&self, loaded: Loaded) -> Result<Report, ReloadError> {
-        self.take_over(move |_| Ok(loaded), false).await
+        let started = self.take_over(move |_| Ok(loaded), false).await?;
+        self.tell_life();
+        Ok(started)
     }
 
     /// Reads the configuration again and takes it over, or says why not. Reloads run one after the other.
@@ -149,6 +154,9 @@ impl Supervisor {
         }
         if !dry_run {
             self.inner.stats.events().publish(EventKind::Config, || log::event(trigger, &result));
+            if let Ok(report) = &result {
+                self.tell_plan(&report.plan);
+            }
         }
         result
     }
@@ -161,7 +169,7 @@ impl Supervisor {
     ) -> Result<Report, ReloadError> {
         let started = Instant::now();
         let mut live = self.inner.live.clone().lock_owned().await;
-        if self.inner.closing.is_cancelled() {
+        if self.inner.hold.is_closed() {
             return Err(ReloadError::ShuttingDown);
         }
         let inner = self.inner.clone();
@@ -222,7 +230,8 @@ impl Supervisor {
 
     /// The listeners as they are now, in the order of the configuration.
     pub fn listeners(&self) -> Vec<ListenerView> {
-        self.inner.published().iter().map(Published::view).collect()
+        let drained = self.life().state == Lifecycle::Drained;
+        self.inner.published().iter().map(|listener| listener.view(drained)).collect()
     }
 
     /// The counters.
@@ -317,7 +326,7 @@ impl Inner {
                 live.stop_sharing();
             }
             let prepared = prepared?;
-            if self.closing.is_cancelled() {
+            if self.hold.is_closed() {
                 live.stop_sharing();
                 return Err(ReloadError::ShuttingDown);
             }
@@ -328,7 +337,7 @@ impl Inner {
                 let room = room_for_connections(&config, nofile);
                 leaving = commit::commit(self, live, prepared, generation, room);
                 live.stop_sharing();
-                *self.published() = live.publish(&config.listeners);
+                *self.published() = live.publish(&config.listeners, &self.hold);
             }
         }
         if !dry_run {

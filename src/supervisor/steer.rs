@@ -1,136 +1,87 @@
-//! Steering by hand: listeners paused, resumed and drained, and the whole gateway drained, resumed and shut down.
-//!
-//! The gateway's life is a state that everybody may watch: running, draining, drained, stopping. Whoever changes it
-//! says so on the bus of events.
+//! Steering by hand: single listeners paused, resumed and drained.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
 use serde_json::json;
-use tokio::sync::watch;
-use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::live::Live;
-use super::{POLL, State, Supervisor};
-use crate::listener::{Binding, Pause};
+use super::{POLL, Supervisor};
+use crate::config::Plan;
+use crate::listener::{Binding, Door, Pause};
 use crate::stats::{CloseReason, EventKind, Meter, Site};
 
-/// Where the gateway is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Lifecycle {
-    /// It accepts.
-    Running,
-    /// It has been asked to finish: it says so on `/readyz`, then accepts no more, and lets connections end.
-    Draining,
-    /// It accepts nothing and no connection is left.
-    Drained,
-    /// It ends.
-    Stopping,
-}
-
-/// How the gateway is asked to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shutdown {
-    /// As on SIGTERM.
-    Graceful,
-    /// Without waiting for anybody.
-    Now,
-}
-
-/// The state of the gateway's life, and what was asked of it.
-#[derive(Debug)]
-pub(super) struct Steering {
-    lifecycle: watch::Sender<Lifecycle>,
-    shutdown: watch::Sender<Option<Shutdown>>,
-    /// The drain that is under way, and the listeners that it has paused.
-    drain: Mutex<Option<(AbortHandle, Vec<String>)>>,
-}
-
-impl Default for Steering {
-    fn default() -> Self {
-        Steering {
-            lifecycle: watch::Sender::new(Lifecycle::Running),
-            shutdown: watch::Sender::new(None),
-            drain: Mutex::default(),
-        }
-    }
-}
-
 impl Supervisor {
-    /// Where the gateway is in its life.
-    pub fn lifecycle(&self) -> Lifecycle {
-        *self.inner.steering.lifecycle.borrow()
-    }
-
-    /// Notes a step of the gateway's life, and says it. What ends does not begin again.
-    pub(crate) fn enter(&self, step: Lifecycle) {
-        let changed = self.inner.steering.lifecycle.send_if_modified(|now| {
-            let changes = *now != step && *now != Lifecycle::Stopping;
-            if changes {
-                *now = step;
-            }
-            changes
-        });
-        if changed {
-            let active = self.active();
-            tracing::info!(target: "polygate::lifecycle", state = ?step, active, "the gateway is {step:?}");
-            self.inner
-                .stats
-                .events()
-                .publish(EventKind::Lifecycle, || json!({ "state": step, "connections_active": active }));
-        }
-    }
-
     /// Stops accepting on a listener and keeps its ports; false: there is none of that name. What comes waits with the
     /// kernel, as far as its queues reach.
     pub fn pause(&self, name: &str) -> bool {
-        self.set_pause(name, Pause::Paused)
+        self.set_pause(name, Pause::Paused).is_some()
     }
 
-    /// Accepts again, after a pause or a drain; false: there is no listener of that name.
+    /// Accepts again, after a pause or a drain; false: there is no listener of that name. While the gateway drains, it
+    /// accepts once that is taken back.
     pub fn resume(&self, name: &str) -> bool {
-        self.set_pause(name, Pause::No)
+        self.set_pause(name, Pause::No).is_some()
     }
 
-    fn set_pause(&self, name: &str, pause: Pause) -> bool {
-        let door = self.inner.published().iter().find(|l| l.config.name == name).map(|l| l.door.clone());
-        let Some(door) = door else { return false };
-        door.set_pause(pause);
+    /// Returns the door and the number of the change.
+    fn set_pause(&self, name: &str, pause: Pause) -> Option<(Arc<Door>, u64)> {
+        let door = self.inner.published().iter().find(|l| l.config.name == name).map(|l| l.door.clone())?;
+        let number = door.set_pause(pause);
         self.tell_listener(name);
-        true
+        Some((door, number))
     }
 
     /// Says on the bus what a listener is now.
     fn tell_listener(&self, name: &str) {
-        let state = self.inner.published().iter().find(|l| l.config.name == name).map(|l| l.view().state);
-        if let Some(state) = state {
-            tracing::info!(target: "polygate::lifecycle", listener = name, ?state, "listener");
-            self.inner
-                .stats
-                .events()
-                .publish(EventKind::Listener, || json!({ "listener": name, "state": state }));
-        }
+        let Some(listener) = self.listeners().into_iter().find(|l| l.config.name == name) else { return };
+        let state = listener.state;
+        tracing::info!(target: "polygate::lifecycle", listener = name, ?state, "listener");
+        self.inner
+            .stats
+            .events()
+            .publish(EventKind::Listener, || json!({ "listener": name, "state": state }));
+    }
+
+    /// Says on the bus what a reload has done to listeners.
+    pub(super) fn tell_plan(&self, plan: &Plan) {
+        let publish = |name: &str, change: &str, what: &[String]| {
+            let state = self.listeners().into_iter().find(|l| l.config.name == name).map(|l| l.state);
+            self.inner.stats.events().publish(EventKind::Listener, || {
+                let mut event = json!({ "listener": name, "change": change });
+                if let Some(state) = state {
+                    event["state"] = json!(state);
+                }
+                if !what.is_empty() {
+                    event["what"] = what.into();
+                }
+                event
+            });
+        };
+        plan.added.iter().for_each(|name| publish(name, "added", &[]));
+        plan.changed.iter().for_each(|changed| publish(&changed.name, "changed", &changed.what));
+        plan.removed.iter().for_each(|name| publish(name, "removed", &[]));
     }
 
     /// Pauses a listener and asks its connections to finish; those that have not after `at_most` are killed. False:
-    /// there is none of that name.
-    pub async fn drain_listener(&self, name: &str, at_most: Option<Duration>) -> bool {
-        if !self.set_pause(name, Pause::Draining) {
-            return false;
-        }
-        let left = {
-            let mut live = self.inner.live.lock().await;
-            renew_sites(&mut live, name)
-        };
-        left.iter().for_each(CancellationToken::cancel);
-        self.each_of_listener(name, Meter::notice_drain);
+    /// there is none of that name. Whatever is asked of the listener next (a resume, another drain, a reload that
+    /// changes it) ends this one.
+    pub fn drain_listener(&self, name: &str, at_most: Option<Duration>) -> bool {
+        let Some((door, number)) = self.set_pause(name, Pause::Draining) else { return false };
         let (supervisor, name) = (self.clone(), name.to_owned());
-        tokio::spawn(async move {
+        self.inner.course.control().spawn(async move {
+            {
+                // Not before: a reload that is under way may be about to give it other sites.
+                let mut live = supervisor.inner.live.lock().await;
+                if !door.is_at(number) {
+                    return;
+                }
+                live.renew_sites(|listener| listener == name).iter().for_each(CancellationToken::cancel);
+            }
+            supervisor.each_asked(&name, Meter::notice_drain);
             let empty = async {
-                while supervisor.of_listener(&name) > 0 {
+                while door.is_at(number) && supervisor.count_asked(&name) > 0 {
                     tokio::time::sleep(POLL).await;
                 }
             };
@@ -142,122 +93,51 @@ impl Supervisor {
                 }
             };
             // Whoever resumed it meanwhile wants its connections.
-            let drains = |door: &crate::listener::Door| door.pause() == Pause::Draining;
-            let door =
-                supervisor.inner.published().iter().find(|l| l.config.name == name).map(|l| l.door.clone());
-            let Some(door) = door.filter(|door| drains(door)) else { return };
+            if !door.is_at(number) {
+                return;
+            }
             if !in_time {
-                supervisor.each_of_listener(&name, |meter| {
+                supervisor.each_asked(&name, |meter| {
                     meter.kill(CloseReason::Drain);
                 });
             }
-            door.set_pause(Pause::Paused);
-            supervisor.tell_listener(&name);
+            supervisor.pause(&name);
         });
         true
     }
 
-    fn each_of_listener(&self, name: &str, mut act: impl FnMut(&Meter)) {
+    /// The conns of a listener that have been asked to finish.
+    fn each_asked(&self, name: &str, mut act: impl FnMut(&Meter)) {
         self.inner.stats.each_live(|meter| {
-            if **meter.site().ledger.listener() == *name {
+            let site = meter.site();
+            if site.drain.is_cancelled() && **site.ledger.listener() == *name {
                 act(meter);
             }
         });
     }
 
-    fn of_listener(&self, name: &str) -> usize {
+    fn count_asked(&self, name: &str) -> usize {
         let mut count = 0;
-        self.each_of_listener(name, |_| count += 1);
+        self.each_asked(name, |_| count += 1);
         count
     }
-
-    /// Drains the gateway without ending it: `/readyz` says 503, after `shutdown.delay` every listener is paused with
-    /// its ports kept, and connections are asked to finish. One that drains already goes on.
-    pub fn drain(&self) {
-        if self.lifecycle() != Lifecycle::Running {
-            return;
-        }
-        self.inner.stats.control().set_draining(true);
-        self.enter(Lifecycle::Draining);
-        let delay = self.running().config.shutdown.delay;
-        let supervisor = self.clone();
-        let task = tokio::spawn(async move {
-            if let Some(delay) = delay.get() {
-                tokio::time::sleep(delay).await;
-            }
-            let running: Vec<String> = (supervisor.listeners().iter())
-                .filter(|listener| listener.state == State::Running)
-                .map(|listener| listener.config.name.clone())
-                .collect();
-            for name in &running {
-                if let Some((_, paused)) = &mut *supervisor.inner.steering.locked() {
-                    paused.push(name.clone());
-                }
-                supervisor.drain_listener(name, None).await;
-            }
-            while supervisor.active() > 0 {
-                tokio::time::sleep(POLL).await;
-            }
-            supervisor.enter(Lifecycle::Drained);
-        });
-        *self.inner.steering.locked() = Some((task.abort_handle(), Vec::new()));
-    }
-
-    /// Takes a drain back: what it has paused accepts again. False: the gateway ends, and that is not taken back.
-    pub fn undrain(&self) -> bool {
-        if self.lifecycle() == Lifecycle::Stopping {
-            return false;
-        }
-        let drain = self.inner.steering.locked().take();
-        if let Some((task, paused)) = drain {
-            task.abort();
-            for name in paused {
-                self.resume(&name);
-            }
-            self.inner.stats.control().set_draining(false);
-            self.enter(Lifecycle::Running);
-        }
-        true
-    }
-
-    /// Asks whoever runs the gateway to end it.
-    pub fn ask_for_shutdown(&self, how: Shutdown) {
-        self.inner.steering.shutdown.send_replace(Some(how));
-    }
-
-    /// Resolves when the gateway is asked to end.
-    pub async fn shutdown_asked(&self) -> Shutdown {
-        let mut asked = self.inner.steering.shutdown.subscribe();
-        loop {
-            if let Some(how) = *asked.borrow_and_update() {
-                return how;
-            }
-            if asked.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
-    }
 }
 
-impl Steering {
-    fn locked(&self) -> std::sync::MutexGuard<'_, Option<(AbortHandle, Vec<String>)>> {
-        self.drain.lock().unwrap_or_else(PoisonError::into_inner)
+impl Live {
+    /// Gives the sockets of those listeners new sites, so that who comes later is not asked to finish, and returns
+    /// what those who are there are asked by.
+    pub(super) fn renew_sites(&mut self, of: impl Fn(&str) -> bool) -> Vec<CancellationToken> {
+        let listeners = self.listeners.values().filter(|listener| of(&listener.config.name));
+        let keys: Vec<_> = listeners.flat_map(|listener| listener.keys.clone()).collect();
+        let mut old = Vec::new();
+        let sockets = self.sockets.iter_mut().filter(|(key, _)| keys.contains(key));
+        for socket in sockets.flat_map(|(_, sockets)| sockets) {
+            let drain = self.drain.child_token();
+            let before = socket.running.binding();
+            let site = Site { drain: drain.clone(), ..Site::like(&before.site) };
+            socket.running.rebind(Binding { rules: before.rules.clone(), site: site.into() });
+            old.push(std::mem::replace(&mut socket.drain, drain));
+        }
+        old
     }
-}
-
-/// Gives the sockets of a listener new sites, so that who comes later is not asked to finish, and returns what those
-/// who are there are asked by.
-fn renew_sites(live: &mut Live, name: &str) -> Vec<CancellationToken> {
-    let Some(listener) = live.listeners.get(name) else { return Vec::new() };
-    let mut old = Vec::new();
-    let keys = listener.keys.clone();
-    let sockets = live.sockets.iter_mut().filter(|(key, _)| keys.contains(key));
-    for socket in sockets.flat_map(|(_, sockets)| sockets) {
-        let drain = live.drain.child_token();
-        let before = socket.running.binding();
-        let site = Site { drain: drain.clone(), ..Site::like(&before.site) };
-        socket.running.rebind(Binding { rules: before.rules.clone(), site: site.into() });
-        old.push(std::mem::replace(&mut socket.drain, drain));
-    }
-    old
 }
