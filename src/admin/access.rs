@@ -86,8 +86,15 @@ impl Routes {
         self.0.get(&(path?.to_owned(), method.to_string()))
     }
 
-    fn has_path(&self, path: &str) -> bool {
-        self.0.keys().any(|(known, _)| known == path)
+    /// The methods of a path, as `Allow` names them (RFC 9110, 10.2.1).
+    fn methods(&self, path: &str) -> String {
+        let mut methods: Vec<&str> =
+            self.0.keys().filter(|(known, _)| known == path).map(|(_, method)| method.as_str()).collect();
+        if methods.contains(&"GET") {
+            methods.push("HEAD");
+        }
+        methods.sort_unstable();
+        methods.join(",")
     }
 }
 
@@ -130,15 +137,19 @@ impl Access {
             key.into_iter().for_each(|key| self.strikes.strike(key));
             return Err(failed("the token is not known"));
         };
-        // What no route answers shows nothing; a route that names no role is for nobody.
-        let needed = match (self.routes.get(matched, method), matched) {
-            (Some(route), _) => Some(route.role),
-            (None, Some(path)) if !self.routes.has_path(path) => Some(Role::Admin),
-            (None, _) => None,
+        let Some(path) = matched else {
+            // Nothing is there, and whoever has a token may know it.
+            return Ok(Who::Token(name.to_owned()));
         };
-        if needed.is_some_and(|needed| role < needed) {
-            let needed = needed.map_or("", Role::as_str);
-            let role = role.as_str();
+        // A route that names no role is for nobody.
+        let Some(Route { role: needed, .. }) = self.routes.get(matched, method) else {
+            return Err(match self.routes.methods(path) {
+                none if none.is_empty() => Error::Forbidden("no role opens this".into()),
+                methods => Error::MethodNotAllowed(methods),
+            });
+        };
+        if role < *needed {
+            let (needed, role) = (needed.as_str(), role.as_str());
             return Err(Error::Forbidden(format!(
                 "this needs the role {needed}; the token {name} has {role}"
             )));

@@ -32,7 +32,7 @@ pub(super) enum Error {
     NotFound(String),
     /// The path is there, the method is not.
     #[error("the methods that this path takes are in the Allow header")]
-    MethodNotAllowed,
+    MethodNotAllowed(String),
     /// The body did not come in time.
     #[error("the body was not complete after {0} s")]
     Timeout(u64),
@@ -66,7 +66,7 @@ impl Error {
             Error::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Error::Forbidden(_) => StatusCode::FORBIDDEN,
             Error::NotFound(_) => StatusCode::NOT_FOUND,
-            Error::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Error::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Error::Timeout(_) => StatusCode::REQUEST_TIMEOUT,
             Error::Conflict(_) => StatusCode::CONFLICT,
             Error::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -105,6 +105,12 @@ impl IntoResponse for Error {
         let status = self.status();
         let detail = self.to_string();
         let what = What(detail.clone());
+        let allow = match &self {
+            Error::MethodNotAllowed(allow) => {
+                HeaderValue::from_str(allow).ok().filter(|allow| !allow.is_empty())
+            }
+            _ => None,
+        };
         let wait = if let Error::TooManyRequests(wait) = self { Some(wait) } else { None };
         let errors = match self {
             Error::Unprocessable(_, findings) => Some(findings),
@@ -124,6 +130,7 @@ impl IntoResponse for Error {
             // RFC 6750, 3.
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"polygate\""));
         }
+        allow.map(|allow| headers.insert(header::ALLOW, allow));
         wait.map(|wait| headers.insert(header::RETRY_AFTER, wait.into()));
         // What is left of a body that was not read would be taken for the next request.
         if matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE) {
@@ -166,7 +173,7 @@ pub(super) async fn no_such_route(request: Request) -> Error {
 
 /// Answers a method that a route does not have; axum adds the Allow header.
 pub(super) async fn no_such_method() -> Error {
-    Error::MethodNotAllowed
+    Error::MethodNotAllowed(String::new())
 }
 
 /// Answers for a route that panicked.

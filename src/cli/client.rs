@@ -12,18 +12,25 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::Instant;
 
 use polygate::net::tls::Connector;
 
 use super::admin::AdminUrl;
 use super::exit::{Exit, Failure};
-use super::terminal::escape;
+use super::terminal::{self, escape};
 
 /// How long a request may take.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The largest answer that is read.
 const LARGEST_ANSWER: usize = 64 << 20;
+
+/// How long a stream of events may be silent: three of its heartbeats are missing then.
+const SILENCE: Duration = Duration::from_secs(50);
+
+/// How often a stream of events looks whether anybody reads what it prints.
+const LOOK_AT_READER: Duration = Duration::from_millis(500);
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -171,7 +178,8 @@ impl Client {
         }
     }
 
-    /// Asks for something that goes on, and hands every piece of it over, until it ends. There is no deadline.
+    /// Asks for a stream of events, and hands every piece of it over, until the gateway ends it or nobody reads standard
+    /// output any more. One that breaks, or is silent for longer than a living one is, is a failure.
     pub(crate) fn follow(
         &self,
         path: &str,
@@ -194,13 +202,31 @@ impl Client {
                 let problem = Limited::new(body, LARGEST_ANSWER).collect().await.map(|body| body.to_bytes());
                 return Err(Failure::from_problem(status, &problem.unwrap_or_default()));
             }
-            while let Some(Ok(frame)) = body.frame().await {
-                if let Some(bytes) = frame.data_ref() {
-                    piece(bytes)?;
+            let mut look = tokio::time::interval(LOOK_AT_READER);
+            let silent = tokio::time::sleep(SILENCE);
+            tokio::pin!(silent);
+            loop {
+                tokio::select! {
+                    frame = body.frame() => match frame {
+                        None => return Ok(()),
+                        Some(Err(error)) => return Err(self.broken(&causes(&error))),
+                        Some(Ok(frame)) => {
+                            silent.as_mut().reset(Instant::now() + SILENCE);
+                            frame.data_ref().map_or(Ok(()), |bytes| piece(bytes))?;
+                        }
+                    },
+                    () = &mut silent => return Err(self.broken("it says nothing any more")),
+                    _ = look.tick() => if terminal::reader_is_gone() {
+                        return Ok(());
+                    },
                 }
             }
-            Ok(())
         })
+    }
+
+    fn broken(&self, why: &str) -> Failure {
+        let message = format!("the events of the admin API at {} have broken off: {why}", self.url);
+        Failure::new(Exit::Unavailable, message)
     }
 
     fn unreachable(&self, why: &str) -> Failure {

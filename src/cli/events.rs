@@ -23,12 +23,14 @@ pub(crate) fn run(client: &Client, options: &Options) -> Result<(), Failure> {
     if let Some(kind) = &options.kind {
         path.push_str(&format!("?kind={}", encode(kind)));
     }
-    let (mut rest, mut kind) = (String::new(), String::new());
+    let (mut rest, mut kind) = (Vec::new(), String::new());
     client.follow(&path, |bytes| {
-        rest.push_str(&String::from_utf8_lossy(bytes));
+        // By lines: a piece may end within a character.
+        rest.extend_from_slice(bytes);
         let mut lines = String::new();
-        while let Some(end) = rest.find('\n') {
-            let line: String = rest.drain(..=end).collect();
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = rest.drain(..=end).collect();
+            let line = String::from_utf8_lossy(&line);
             if let Some(name) = line.strip_prefix("event: ") {
                 name.trim_end().clone_into(&mut kind);
             } else if let Some(data) = line.strip_prefix("data: ") {

@@ -13,6 +13,7 @@ pub mod json_ftp;
 pub mod reply;
 pub mod runner;
 pub mod time;
+mod told;
 pub mod upper;
 
 pub use chargen::Chargen;

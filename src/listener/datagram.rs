@@ -2,9 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -13,14 +11,14 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
-use super::later::{self, To, send_failure, send_unix, sent};
+use super::incoming::{Incoming, answer};
+use super::later::{send_failure, send_unix, sent};
 use super::rate::SourceRates;
 use super::turn::{Turn, tell_stopped, turn};
 use super::{Binding, Listening};
-use crate::config;
-use crate::net::udp::{self, BATCH, Batch, SLOT, Source};
-use crate::net::{Answer, Packet, classify};
-use crate::stats::{DatagramDrop, Peer};
+use crate::net::classify;
+use crate::net::udp::{self, BATCH, Batch, SLOT};
+use crate::stats::Peer;
 
 /// The pause after an error of receive, so that one that stays does not spin.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -299,101 +297,4 @@ fn name(at: &SocketAddrUnix) -> String {
         Some(name) => format!("@{}", String::from_utf8_lossy(name)),
         None => String::from_utf8_lossy(at.path_bytes().unwrap_or_default()).into_owned(),
     }
-}
-
-/// What is known of a datagram besides its bytes.
-struct Incoming<'a> {
-    peer: Peer,
-    inet: Option<(SocketAddr, Source)>,
-    from: Option<&'a SocketAddrUnix>,
-    listening: &'a Weak<Listening>,
-    len: usize,
-    truncated: bool,
-}
-
-/// Counts a datagram, and gives it to the handler if nothing speaks against it. Returns the length of the
-/// answer, which stands in the slot.
-fn answer(
-    binding: &Binding,
-    rates: &mut SourceRates,
-    incoming: &Incoming<'_>,
-    slot: &mut [u8],
-    now: Instant,
-) -> Option<usize> {
-    let counters = &binding.site.ledger.datagrams;
-    counters.received.fetch_add(1, Relaxed);
-    counters.received_bytes.fetch_add(incoming.len as u64, Relaxed);
-    if incoming.truncated {
-        counters.truncated.fetch_add(1, Relaxed);
-    }
-    if let Err(reason) = examine(binding, rates, incoming, now) {
-        counters.drop_one(reason);
-        return None;
-    }
-    let service = binding.rules.built.datagram.as_ref()?;
-    let later = || {
-        let inet = incoming.inet.map(|(peer, source)| To::Inet(peer, source));
-        let to = inet.or_else(|| incoming.from.cloned().map(To::Unix))?;
-        Some(later::replier(binding, incoming.listening, to))
-    };
-    let mut packet = Packet::new(slot, incoming.len, &incoming.peer, binding.site.ledger.listener())
-        .received_at(&binding.site.address)
-        .answered_by(&later);
-    // A handler's panic stays its own: this datagram is lost, the loop goes on.
-    let answered = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| service.answer(&mut packet)));
-    let len = packet.bytes().len();
-    match answered {
-        Ok(Answer::Reply) if incoming.peer == Peer::Unnamed => {
-            counters.drop_one(DatagramDrop::NoReturnAddress);
-            None
-        }
-        Ok(Answer::Reply) => Some(len),
-        Ok(Answer::Silence) => None,
-        Ok(Answer::TooLong) => {
-            counters.drop_one(DatagramDrop::TooLarge);
-            None
-        }
-        Err(_) => {
-            binding.site.ledger.handler_panic();
-            None
-        }
-    }
-}
-
-fn examine(
-    binding: &Binding,
-    rates: &mut SourceRates,
-    incoming: &Incoming<'_>,
-    now: Instant,
-) -> Result<(), DatagramDrop> {
-    let rules = &binding.rules;
-    if !rules.admits(&incoming.peer) {
-        return Err(DatagramDrop::Acl);
-    }
-    match incoming.inet {
-        Some((sender, source)) => {
-            if rules.own.could_loop(sender, source.ip(), rules.built.keeps_flows) {
-                return Err(DatagramDrop::LoopGuard);
-            }
-            let limits = &rules.datagrams;
-            let ip = sender.ip().to_canonical();
-            let trusted = config::contains(&limits.trusted, ip);
-            if !trusted && !rates.admit(ip, now, limits.rate, limits.burst) {
-                return Err(DatagramDrop::Rate);
-            }
-        }
-        None => {
-            if matches!(&incoming.peer, Peer::UnixAddress(at) if rules.own.is_own_unix(at)) {
-                return Err(DatagramDrop::LoopGuard);
-            }
-        }
-    }
-    if incoming.truncated {
-        return Err(DatagramDrop::TooLarge);
-    }
-    // Only a datagram that is answered counts towards accept_total.
-    if !rules.door.take_one() {
-        return Err(DatagramDrop::Rate);
-    }
-    Ok(())
 }

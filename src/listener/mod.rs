@@ -8,6 +8,7 @@ pub mod clocks;
 mod datagram;
 mod door;
 mod guard;
+mod incoming;
 mod later;
 mod prelude;
 mod rate;

@@ -129,7 +129,7 @@ pub(super) const TABLE: &[Metric] = &[
         "polygate_events_dropped_total",
         Counter,
         &[],
-        "Log events dropped because nobody read them in time.",
+        "Log events, and events for followers of the admin API, dropped because nobody read them in time.",
         |v, s| s.add(&[], v.snapshot.control.events_dropped),
     ),
     row("polygate_log_events_total", Counter, &[closed!("level", LogLevel)], "Log events.", |v, s| {

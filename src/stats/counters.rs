@@ -23,7 +23,26 @@ pub struct Datagrams {
     /// Cut by the kernel because they were longer than `max_size`.
     pub truncated: AtomicU64,
     dropped: [AtomicU64; DatagramDrop::COUNT],
+    told: [Told; DatagramDrop::COUNT],
+    told_panic: Told,
     batches: Mutex<Histogram>,
+}
+
+/// When the bus was last told of something that happens often: the time plus one in milliseconds since the gateway's
+/// start, 0 for never.
+#[derive(Debug, Default)]
+pub(super) struct Told(AtomicU64);
+
+/// How often it is told.
+const TELL_EVERY_MS: u64 = 10_000;
+
+impl Told {
+    /// Whether it is time: at first, and then once in a while. Says yes to one only.
+    pub(super) fn is_due(&self, now_ms: u64) -> bool {
+        let last = self.0.load(Relaxed);
+        let is_due = last == 0 || now_ms + 1 >= last + TELL_EVERY_MS;
+        is_due && self.0.compare_exchange(last, now_ms + 1, Relaxed, Relaxed).is_ok()
+    }
 }
 
 /// Bucket bounds for datagrams in one receive call.
@@ -38,6 +57,8 @@ impl Datagrams {
             sent_bytes: AtomicU64::new(0),
             truncated: AtomicU64::new(0),
             dropped: Default::default(),
+            told: Default::default(),
+            told_panic: Told::default(),
             batches: Mutex::new(Histogram::new(BATCH_SIZES)),
         }
     }
@@ -45,6 +66,16 @@ impl Datagrams {
     /// Counts one that was not answered.
     pub fn drop_one(&self, reason: DatagramDrop) {
         self.dropped[reason as usize].fetch_add(1, Relaxed);
+    }
+
+    /// Whether the bus should be told that datagrams are dropped for that reason: at first, and then once in a while.
+    pub fn should_tell(&self, reason: DatagramDrop, now_ms: u64) -> bool {
+        self.told[reason as usize].is_due(now_ms)
+    }
+
+    /// Whether it should be told that the handler panicked over one.
+    pub fn should_tell_panic(&self, now_ms: u64) -> bool {
+        self.told_panic.is_due(now_ms)
     }
 
     /// How many were dropped for that reason.

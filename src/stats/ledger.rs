@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::counters::{Counter, Counters, Datagrams};
+use super::counters::{Counter, Counters, Datagrams, Told};
 use super::histogram::{Histogram, LIFETIME_SECONDS, WORK_SECONDS};
 use super::labels::{AcceptError, CloseReason, RejectReason, TlsFailure, TlsVersion};
 use super::locked;
@@ -27,9 +27,6 @@ const WORK_NANOS: [u64; WORK_SECONDS.len()] = {
     }
     nanos
 };
-
-/// How often the bus is told that conns are turned away for one reason.
-const TELL_EVERY_MS: u64 = 10_000;
 
 /// A shard drops memory when its map is this many times larger than what it holds.
 const SHRINK_FACTOR: usize = 4;
@@ -68,8 +65,7 @@ pub struct Ledger {
     shown: AtomicBool,
     shards: [Mutex<Shard>; SHARDS],
     rejected: [AtomicU64; RejectReason::COUNT],
-    /// When the bus was last told of each, plus one; in milliseconds since the gateway's start.
-    told: [AtomicU64; RejectReason::COUNT],
+    told: [Told; RejectReason::COUNT],
     accept_errors: [AtomicU64; AcceptError::COUNT],
     tls_handshakes: [AtomicU64; TlsVersion::COUNT],
     tls_failures: [AtomicU64; TlsFailure::COUNT],
@@ -138,10 +134,7 @@ impl Ledger {
 
     /// Whether the bus should be told that conns are turned away for that reason: at first, and then once in a while.
     pub fn should_tell(&self, reason: RejectReason, now_ms: u64) -> bool {
-        let told = &self.told[reason as usize];
-        let last = told.load(Relaxed);
-        let due = last == 0 || now_ms + 1 >= last + TELL_EVERY_MS;
-        due && told.compare_exchange(last, now_ms + 1, Relaxed, Relaxed).is_ok()
+        self.told[reason as usize].is_due(now_ms)
     }
 
     /// Counts a TLS handshake.

@@ -131,7 +131,7 @@ impl Snapshot {
                 last_reload: control.last_reload(),
                 draining: control.is_draining(),
                 log_events: LogLevel::ALL.iter().map(|l| (*l, control.log_events(*l))).collect(),
-                events_dropped: control.events_dropped(),
+                events_dropped: control.events_dropped() + stats.events().dropped(),
                 admin_auth_failures: control.admin_auth_failures(),
                 admin_requests: control.admin_requests(),
                 admin_durations: control.admin_durations(),

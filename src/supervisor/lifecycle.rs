@@ -34,6 +34,18 @@ pub enum Lifecycle {
     Stopping,
 }
 
+impl Lifecycle {
+    /// As the log and the API write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Lifecycle::Running => "running",
+            Lifecycle::Draining => "draining",
+            Lifecycle::Drained => "drained",
+            Lifecycle::Stopping => "stopping",
+        }
+    }
+}
+
 /// How the gateway is asked to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -131,7 +143,7 @@ impl Supervisor {
     /// Says on the bus where the gateway is in its life.
     pub(super) fn tell_life(&self) {
         let (state, active) = (self.life().state, self.active());
-        tracing::info!(target: "polygate::lifecycle", ?state, active, "the gateway is {state:?}");
+        tracing::info!(target: "polygate::lifecycle", state = state.as_str(), active, "the gateway is {}", state.as_str());
         let event = || json!({ "state": state, "connections_active": active });
         self.inner.stats.events().publish(EventKind::Lifecycle, event);
     }

@@ -31,8 +31,19 @@ fn ask(access: &Access, admin: &Admin, path: &str, method: &str, headers: &Heade
         Ok(_) => 200,
         Err(Error::Unauthorized(_)) => 401,
         Err(Error::Forbidden(_)) => 403,
+        Err(Error::MethodNotAllowed(methods)) => {
+            assert_eq!(methods, "GET,HEAD,POST");
+            405
+        }
         Err(other) => panic!("{other}"),
     }
+}
+
+#[test]
+fn a_method_that_no_route_names_is_for_nobody() {
+    let (access, admin) = (access(), admin());
+    assert_eq!(ask(&access, &admin, "/api/v1/accounts", "PUT", &with("Bearer admin")), 405);
+    assert_eq!(ask(&access, &admin, "/api/v1/accounts", "PUT", &HeaderMap::new()), 401);
 }
 
 #[test]
@@ -95,7 +106,7 @@ fn what_is_not_there_asks_for_a_token_all_the_same() {
     };
     assert!(nowhere(&HeaderMap::new()).is_err());
     assert_eq!(nowhere(&with("Bearer read")).unwrap(), "read");
-    assert_eq!(ask(&access, &admin, "/a/route/without/role", "GET", &with("Bearer operate")), 403);
+    assert_eq!(ask(&access, &admin, "/a/route/without/role", "GET", &with("Bearer admin")), 403);
 }
 
 #[test]

@@ -3,14 +3,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde_json::json;
-
 use super::counts::{Held, LoginFailure, Method};
 use super::reply::Reply;
 use super::session::{Representation, Session};
 use crate::accounts::{Login, LoginError};
 use crate::handler::{Conn, Phase};
-use crate::stats::EventKind;
+use crate::handlers::told;
 use crate::storage::{Home, HomePath};
 
 /// Failed logins that end a session; the accounts slow them down besides.
@@ -115,12 +113,7 @@ impl Session<'_> {
             Err(LoginError::UnknownName | LoginError::WrongPassword) => LoginFailure::Credentials,
         };
         self.login_failed(why);
-        let (stats, peer) = (&conn.meter().site().stats, conn.peer().to_string());
-        let listener = conn.listener();
-        stats.events().publish(EventKind::Login, || {
-            json!({ "listener": listener, "conn": conn.id().0, "peer": peer, "user": name, "ok": false, "reason": why.name() })
-        });
-        tracing::warn!(target: "polygate::login", conn = conn.id().0, listener, %peer, user = name, reason = why.name(), "refused");
+        told::login(conn, name, Err(why.name()));
         if matches!(why, LoginFailure::Limit | LoginFailure::Address) {
             // Said to those with the right password only, or before anybody has looked.
             return Reply::new(530, "Too many sessions or attempts; try again later.");
@@ -140,11 +133,7 @@ impl Session<'_> {
         place: Option<Place>,
         method: Method,
     ) -> Reply {
-        let (stats, listener) = (&conn.meter().site().stats, conn.listener());
-        stats.events().publish(EventKind::Login, || {
-            json!({ "listener": listener, "conn": conn.id().0, "peer": conn.peer().to_string(), "user": &*name, "ok": true, "method": method.name() })
-        });
-        tracing::info!(target: "polygate::login", conn = conn.id().0, listener, peer = %conn.peer(), user = &*name, method = method.name(), "logged in");
+        told::login(conn, &name, Ok(method.name()));
         conn.describe("user", &*name);
         conn.describe("directory", "/");
         self.who = Some(Who { name, home, _place: place, _counted: self.counts.authenticated() });

@@ -8,7 +8,6 @@ use std::io;
 use std::pin::Pin;
 use std::time::Instant;
 
-use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::Verb;
@@ -22,8 +21,8 @@ use super::reply::{Reply, push_name};
 use super::security::protect;
 use super::session::{Representation, Session};
 use crate::handler::Conn;
+use crate::handlers::told::{self, Transfer};
 use crate::net::Stream;
-use crate::stats::EventKind;
 use crate::storage::{HomePath, How, Listing, Sink, StorageError};
 
 /// How often a name is tried that is to be unique.
@@ -321,17 +320,18 @@ impl Session<'_> {
         if kind == Kind::List {
             return;
         }
-        let user = self.who.as_ref().map_or("", |who| &who.name);
-        let (listener, bytes, seconds) = (conn.listener(), progress.bytes(), began.elapsed().as_secs_f64());
-        conn.meter().site().stats.events().publish(EventKind::Transfer, || {
-            json!({
-                "listener": listener, "conn": conn.id().0, "user": user, "kind": kind.name(),
-                "path": path.to_string(), "bytes": bytes, "duration_seconds": seconds,
-                "ok": failure.is_none(), "reason": failure.map(TransferFailure::name),
-            })
-        });
-        let outcome = failure.map_or("complete", TransferFailure::name);
-        tracing::info!(target: "polygate::transfer", conn = conn.id().0, listener, user, command = verb.name(), %path, bytes, duration_seconds = seconds, outcome, "transfer");
+        told::transfer(
+            conn,
+            &Transfer {
+                user: self.who.as_ref().map_or("", |who| &who.name),
+                command: verb.name(),
+                kind: kind.name(),
+                path: &path,
+                bytes: progress.bytes(),
+                took: began.elapsed(),
+                failure: failure.map(TransferFailure::name),
+            },
+        );
     }
 }
 

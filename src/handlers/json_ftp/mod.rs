@@ -20,6 +20,7 @@ use tokio::io::AsyncWriteExt;
 use crate::accounts::{AccountError, Accounts, Login, LoginError};
 use crate::config::{Finding, Findings, Timeout, Timeouts, Transports};
 use crate::handler::{BuildError, Conn, Context, Handler, StreamHandler};
+use crate::handlers::told;
 use crate::stats::Phase;
 use input::{Input, Next};
 
@@ -164,17 +165,32 @@ impl Visit<'_> {
             Ok(login) => {
                 conn.enter(Phase::Open);
                 conn.describe("user", &*login.name);
+                told::login(conn, name, Ok("password"));
                 self.login = Some(login);
                 LOGGED_IN
             }
-            Err(LoginError::UnknownName) if !self.handler.hide_users => UNKNOWN_NAME,
-            Err(error) => {
-                if let LoginError::Unavailable(error) = error {
-                    tracing::error!(target: "polygate::accounts", %error, "cannot look at a login");
-                }
+            Err(LoginError::Unavailable(error)) => {
+                tracing::error!(target: "polygate::accounts", %error, "cannot look at a login");
                 WRONG_PASSWORD
             }
+            Err(error) => {
+                told::login(conn, name, Err(refusal(&error)));
+                match error {
+                    LoginError::UnknownName if !self.handler.hide_users => UNKNOWN_NAME,
+                    _ => WRONG_PASSWORD,
+                }
+            }
         }
+    }
+}
+
+/// Why a login was refused, as the label `reason` of FTP's logins has it. Whether the name is known is not told there
+/// either.
+fn refusal(error: &LoginError) -> &'static str {
+    match error {
+        LoginError::Disabled => "disabled",
+        LoginError::TooMany => "address",
+        LoginError::UnknownName | LoginError::WrongPassword | LoginError::Unavailable(_) => "credentials",
     }
 }
 

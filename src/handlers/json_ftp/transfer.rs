@@ -1,6 +1,8 @@
 //! Files: put with resume, get, and the list.
 
+use std::fs::File;
 use std::io;
+use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 use tokio::io::AsyncWriteExt;
@@ -8,6 +10,7 @@ use tokio::io::AsyncWriteExt;
 use super::{INVALID, START, Visit};
 use crate::accounts::Login;
 use crate::handler::Conn;
+use crate::handlers::told::{self, Transfer};
 use crate::storage::{Entry, HomePath, How, Kind, Sink, StorageError};
 
 /// How much of a file is held at once.
@@ -60,23 +63,28 @@ impl Visit<'_> {
         (path, mut sink): (&HomePath, Sink),
         mut left: u64,
     ) -> io::Result<bool> {
+        let (began, all) = (Instant::now(), left);
+        let tell = |conn: &Conn, left: u64, failure: Option<&'static str>| {
+            let moved = all - left;
+            told::transfer(conn, &of(login, "put", path, moved, began).ending(failure));
+        };
         let failed = |error: &StorageError| {
             tracing::warn!(target: "polygate::transfer", user = &*login.name, %path, %error, "upload failed");
+            told::reason(error)
         };
         while left > 0 {
             let at_most = usize::try_from(left).unwrap_or(BUFFER).min(BUFFER);
             let bytes = match self.input.bytes(conn, at_most).await {
                 Ok(bytes) if !bytes.is_empty() => bytes,
                 cut => {
-                    if let Err(error) = sink.keep().await {
-                        failed(&error);
-                    }
+                    let failure = sink.keep().await.err().map_or("client_abort", |error| failed(&error));
+                    tell(conn, left, Some(failure));
                     return cut.map(|_| false);
                 }
             };
             left -= bytes.len() as u64;
             if let (_, Err(error)) = sink.write(bytes).await {
-                failed(&error);
+                tell(conn, left, Some(failed(&error)));
                 if let Err(error) = sink.keep().await {
                     failed(&error);
                 }
@@ -84,17 +92,9 @@ impl Visit<'_> {
                 return Ok(false);
             }
         }
-        let size = sink.size();
-        match sink.commit().await {
-            Ok(()) => {
-                tracing::info!(target: "polygate::transfer", user = &*login.name, %path, bytes = size, "uploaded");
-                Ok(true)
-            }
-            Err(error) => {
-                failed(&error);
-                Ok(false)
-            }
-        }
+        let failure = sink.commit().await.err().map(|error| failed(&error));
+        tell(conn, 0, failure);
+        Ok(failure.is_none())
     }
 
     /// Sends a file: its size, then, once the client says so, what is behind the offset.
@@ -114,20 +114,14 @@ impl Visit<'_> {
             Some(false) => return Ok(true),
             None => return invalid(conn).await.map(|_| false),
         }
-        let mut left = reader.size - offset;
-        let mut file = reader.file;
-        while left > 0 {
-            let at_most = usize::try_from(left).unwrap_or(BUFFER).min(BUFFER);
-            let (back, bytes) = login.home.read_some(file, at_most).await;
-            file = back;
-            let bytes = bytes?;
-            if bytes.is_empty() {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            conn.write_all(&bytes).await?;
-            left -= bytes.len() as u64;
-        }
-        Ok(true)
+        let (began, all) = (Instant::now(), reader.size - offset);
+        let mut left = all;
+        let (sent, failure) = match send(conn, login, reader.file, &mut left).await {
+            Ok(()) => (Ok(true), None),
+            Err((error, reason)) => (Err(error), Some(reason)),
+        };
+        told::transfer(conn, &of(login, "get", &path, all - left, began).ending(failure));
+        sent
     }
 
     /// Sends the list of files as one array, in one write while it is short.
@@ -155,6 +149,39 @@ impl Visit<'_> {
         conn.write_all(text.as_bytes()).await?;
         Ok(true)
     }
+}
+
+/// Sends what is left of a file. An error comes with the reason that is told.
+async fn send(
+    conn: &mut Conn,
+    login: &Login,
+    mut file: File,
+    left: &mut u64,
+) -> Result<(), (io::Error, &'static str)> {
+    while *left > 0 {
+        let at_most = usize::try_from(*left).unwrap_or(BUFFER).min(BUFFER);
+        let (back, bytes) = login.home.read_some(file, at_most).await;
+        file = back;
+        let bytes = bytes.map_err(|error| (error, "io"))?;
+        if bytes.is_empty() {
+            return Err((io::ErrorKind::UnexpectedEof.into(), "io"));
+        }
+        conn.write_all(&bytes).await.map_err(|error| (error, "client_abort"))?;
+        *left -= bytes.len() as u64;
+    }
+    Ok(())
+}
+
+/// What is told of a transfer that has moved so many bytes.
+fn of<'a>(
+    login: &'a Login,
+    command: &'static str,
+    path: &'a HomePath,
+    bytes: u64,
+    began: Instant,
+) -> Transfer<'a> {
+    let kind = if command == "put" { "upload" } else { "download" };
+    Transfer { user: &login.name, command, kind, path, bytes, took: began.elapsed(), failure: None }
 }
 
 fn item(entry: &Entry) -> Value {

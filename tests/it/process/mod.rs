@@ -9,6 +9,7 @@ mod admin_tls;
 mod commands;
 mod connect;
 mod console;
+mod drain;
 mod exit_codes;
 mod files;
 mod files_hostile;

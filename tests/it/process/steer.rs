@@ -184,3 +184,68 @@ fn the_gateway_is_seen_at_a_glance() {
     assert!(gateway.cli(&["completions", "bash"]).stdout.contains("polygate"));
     assert!(gateway.cli(&["man"]).stdout.contains(".TH polygate"));
 }
+
+/// What the bus remembers, as lines of JSON.
+fn events(gateway: &Gateway, kinds: &str, until: &str) -> String {
+    let mut stream = crate::client::Stream::to(&gateway.admin().replace("http://", "tcp://"));
+    stream.say(format!(
+        "GET /api/v1/events?kind={kinds} HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: 0\r\n\r\n"
+    ));
+    let mut heard = String::new();
+    while !heard.contains(until) {
+        let more = stream.recv();
+        assert!(!more.is_empty(), "no {until} in {heard}");
+        heard.push_str(&more);
+    }
+    heard
+}
+
+#[test]
+fn the_bus_tells_of_what_reloads_limits_and_logins_do() {
+    let text = |name: &str, more: &str| {
+        format!(
+            "[listeners.{name}]\nbind = 'udp://127.0.0.1:0'\nhandler = 'echo'\ndatagrams = {{ rate = 1, burst = 1, trusted = [] }}\n\
+             [listeners.few]\nbind = 'tcp://127.0.0.1:0'\nhandler = 'echo'\nlimits.accept_total = 1\n\
+             [listeners.drop]\nbind = 'tcp://127.0.0.1:0'\nhandler = 'json-ftp'\n{more}"
+        )
+    };
+    let gateway = Gateway::start(&text("one", ""));
+    let first = events(&gateway, "lifecycle", "}\n\n");
+    assert!(first.contains(r#""state":"running""#), "{first}");
+
+    let udp = crate::client::Datagrams::to(&gateway.address("one"));
+    (0..3).for_each(|_| udp.send("a"));
+    let limit = events(&gateway, "limit", "}\n\n");
+    assert!(limit.contains(r#""reason":"rate""#) && limit.contains(r#""transport":"udp""#), "{limit}");
+
+    drop(gateway.connect("few"));
+    let stopped = events(&gateway, "listener", "stopped");
+    assert!(stopped.contains(r#"{"listener":"few","state":"stopped""#), "{stopped}");
+
+    gateway.write(&text("two", "timeouts.idle = '9s'\n"));
+    assert_eq!(gateway.cli(&["reload"]).code, 0);
+    let changes = events(&gateway, "listener", "removed");
+    for part in [
+        r#""listener":"two","change":"added""#,
+        r#""listener":"drop","change":"changed""#,
+        r#""timeouts.idle""#,
+        r#""listener":"one","change":"removed""#,
+    ] {
+        assert!(changes.contains(part), "{part} in {changes}");
+    }
+
+    let ann = r#"{"name":"ann","password":"sesame"}"#;
+    let json = [("Content-Type", "application/json")];
+    assert_eq!(gateway.ask("POST", "/api/v1/accounts", &json, ann).status, 201);
+    let mut client = gateway.connect("drop");
+    client.hear("欢迎使用... ");
+    client.ask(r#"{"cmd":"check_user","username":"ann","password":"wrong"}"#, "密码错误");
+    client.ask(r#"{"cmd":"check_user","username":"ann","password":"sesame"}"#, "登陆成功");
+    client.ask(r#"{"cmd":"put","filename":"a","filesize":2}hi{"cmd":"get","filename":"a"}"#, "Start2");
+    client.ask("Start", "hi");
+    let told = events(&gateway, "login,transfer", "download");
+    for part in [r#""reason":"credentials""#, r#""method":"password""#, r#""kind":"upload""#, r#""bytes":2"#]
+    {
+        assert!(told.contains(part), "{part} in {told}");
+    }
+}
