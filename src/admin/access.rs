@@ -119,7 +119,7 @@ impl Access {
         if admin.tokens.is_empty() {
             return Ok(Who::Local);
         }
-        if admin.open.iter().any(|open| Some(open.path()) == matched) {
+        if admin.open.iter().flat_map(|open| open.paths()).any(|open| Some(*open) == matched) {
             return Ok(Who::Anybody);
         }
         let key = PeerKey::of(peer);

@@ -21,6 +21,7 @@ mod listeners;
 mod log;
 mod openapi;
 mod overview;
+mod page;
 mod problem;
 mod server;
 mod strikes;
@@ -86,6 +87,7 @@ fn documented() -> OpenApiRouter<Shared> {
         .merge(upstreams::routes())
         .merge(accounts::routes())
         .merge(openapi::routes())
+        .merge(page::routes())
 }
 
 /// What is served on the two kinds of sockets.
@@ -191,7 +193,7 @@ async fn observe(
     let method = known(request.method());
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let code = response.status().as_u16();
     let duration_seconds = started.elapsed().as_secs_f64();

@@ -41,6 +41,7 @@ async fn openapi(State(api): State<Shared>) -> impl IntoResponse {
         (name = "upstreams", description = "What connections are carried to."),
         (name = "config", description = "The configuration."),
         (name = "accounts", description = "Who may log in, and what they hold."),
+        (name = "page", description = "The same for people, in a browser."),
     ),
     components(schemas(Problem)),
     modifiers(&Scheme)

@@ -49,18 +49,18 @@ pub enum Open {
     Readyz,
     /// `/metrics`
     Metrics,
-    /// The page at `/`.
+    /// The page at `/`, with the files that it loads.
     Page,
 }
 
 impl Open {
-    /// The path that it opens.
-    pub fn path(self) -> &'static str {
+    /// The paths that it opens, as the routes declare them.
+    pub fn paths(self) -> &'static [&'static str] {
         match self {
-            Open::Livez => "/livez",
-            Open::Readyz => "/readyz",
-            Open::Metrics => "/metrics",
-            Open::Page => "/",
+            Open::Livez => &["/livez"],
+            Open::Readyz => &["/readyz"],
+            Open::Metrics => &["/metrics"],
+            Open::Page => &["/", "/page/{file}"],
         }
     }
 }

@@ -18,6 +18,7 @@ mod inherited;
 mod metrics;
 mod notify;
 mod orphans;
+mod page;
 mod pages;
 mod ping;
 mod scrape;
