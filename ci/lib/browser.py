@@ -22,8 +22,9 @@ class Browser:
             ["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
         for line in self.driver.stdout:
-            if "on port" in line:
-                self.base = f"http://127.0.0.1:{line.split('on port')[1].strip(' .\n')}"
+            if "successfully on port" in line:
+                port = line.split("on port")[1].strip(" .\n")
+                self.base = f"http://127.0.0.1:{port}"
                 break
         arguments = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--hide-scrollbars"]
         arguments.append(f"--window-size={size[0]},{size[1]}")

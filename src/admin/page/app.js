@@ -105,7 +105,9 @@ onTokenNeeded(async (wasWrong) => {
 /** Says something for a while. */
 function say(words, isFailure = false) {
   const note = h("div", { class: isFailure ? "failure" : "" }, words);
-  document.getElementById("toast").append(note);
+  const toast = document.getElementById("toast");
+  toast.append(note);
+  while (toast.children.length > 3) toast.firstChild.remove();
   setTimeout(() => note.remove(), isFailure ? 8_000 : 3_500);
 }
 

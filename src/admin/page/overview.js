@@ -1,5 +1,5 @@
 import { at, get, post, remove } from "./api.js";
-import { Chart, Table, bytes, choice, count, duration, h, pill, rate, state, text, time } from "./dom.js";
+import { Chart, Table, bytes, choice, count, duration, h, pill, rate, text, time } from "./dom.js";
 
 export const title = "Overview";
 
@@ -62,7 +62,7 @@ export function start(root, page) {
       if (first) draw(overview);
       first = false;
       const { totals } = overview;
-      life.replaceChildren(state(drained.state), " ", overview.ready ? pill("ready", "good") : pill("not ready", "bad"));
+      life.replaceChildren(overview.ready ? pill("ready", "good") : pill("not ready", "bad"));
       undrain.disabled = drained.state === "running" || drained.ending !== null;
       drain.disabled = drained.state !== "running";
       const entries = {
