@@ -62,7 +62,7 @@ fn contract() -> BTreeMap<String, BTreeSet<String>> {
         let labels: BTreeSet<String> = (labels.split(", ").filter(|label| !label.is_empty()))
             .map(|label| label.split('=').next().unwrap_or_default().to_owned())
             .collect();
-        if kind == "histogram" {
+        if kind.starts_with("histogram") {
             let with_le = labels.iter().cloned().chain(["le".to_owned()]).collect();
             metrics.insert(format!("{name}_bucket"), with_le);
             metrics.insert(format!("{name}_sum"), labels.clone());
@@ -223,7 +223,7 @@ fn dashboards_have_what_every_dashboard_needs() {
         assert!(annotations.contains(&"Reloads") && annotations.contains(&"Restarts"), "{name}");
     }
     let names: Vec<&str> = boards.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["datagrams", "listener", "overview", "runtime"]);
+    assert_eq!(names, ["datagrams", "ftp", "listener", "overview", "runtime"]);
     let kustomization = read("dashboards/kustomization.yaml");
     for name in names {
         assert!(kustomization.contains(&format!("- {name}.json")), "{name} is not in kustomization.yaml");
