@@ -154,6 +154,7 @@ fn the_alerts_use_the_contract_and_each_has_its_runbook_and_its_test() {
     let rules = read("dashboards/prometheus/alerts.yml");
     let tests = read("dashboards/prometheus/alerts.test.yml");
     let index = read("docs/runbooks/README.md");
+    let operations = read("docs/operations.md");
     let field = |line: &str, key: &str| {
         let value = line.trim_start().trim_start_matches("- ").strip_prefix(key)?;
         Some(value.trim().trim_matches('\'').replace("''", "'"))
@@ -165,6 +166,7 @@ fn the_alerts_use_the_contract_and_each_has_its_runbook_and_its_test() {
         assert!(rules.contains(&format!("runbook_url: docs/runbooks/{name}.md")), "{name} names none");
         assert!(tests.contains(&format!("- name: {name}\n")), "{name} has no test");
         assert!(index.contains(&format!("[{name}]({name}.md)")), "{name} is not in the list of runbooks");
+        assert!(operations.contains(&format!("(runbooks/{name}.md)")), "{name} is not in operations.md");
     }
     for expression in rules.lines().filter_map(|line| field(line, "expr:")) {
         within_the_contract("alerts.yml", &expression, &contract);
