@@ -6,69 +6,9 @@
 #   bash ci/slow/docker.sh            with the daemon of $DOCKER_HOST, or one of its own
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../lib/common.sh"
+source "$ROOT/ci/lib/docker.sh"
 
-need docker dockerd docker-compose mmdebstrap dpkg-deb curl socat python3
-BASES=${CI_CACHE:-$HOME/.cache/polygate-ci}/docker
-RUST_IMAGE=$(sed -n 's/^FROM \(rust:[^ ]*\).*/\1/p' "$ROOT/Dockerfile")
-BASE_IMAGE=$(sed -n 's/^FROM \(gcr.io[^ ]*\).*/\1/p' "$ROOT/Dockerfile")
-IMAGE=polygate-ci
-export DOCKER_BUILDKIT=1
-unset POLYGATE_ADMIN
-
-# A client of 23 or later builds with a plug-in that Debian has not; the one of docker.io does it by itself.
-if ! docker buildx version >/dev/null 2>&1 && [[ -x /usr/bin/docker ]]; then
-    mkdir "$WORK/bin"
-    ln -s /usr/bin/docker "$WORK/bin/docker"
-    PATH=$WORK/bin:$PATH
-fi
-
-daemon() {
-    [[ -z ${DOCKER_HOST:-} ]] || return 0
-    mkdir -p "$BASES"
-    dockerd --data-root "$BASES/data" --exec-root "$WORK/exec" -p "$WORK/docker.pid" \
-        -H "unix://$WORK/docker.sock" >"$WORK/dockerd.log" 2>&1 &
-    PIDS+=($!)
-    export DOCKER_HOST=unix://$WORK/docker.sock
-    eventually docker info >/dev/null 2>&1
-}
-
-has() {
-    docker image inspect "$1" >/dev/null 2>&1
-}
-
-# The builder: a Debian with a C compiler, and this machine's toolchain.
-builder_base() {
-    has "$RUST_IMAGE" && return
-    printf 'making a stand-in for %s\n' "$RUST_IMAGE"
-    local root=$WORK/builder toolchain
-    mmdebstrap --quiet --variant=minbase --include=gcc,g++,make,cmake,perl,libc6-dev,ca-certificates bookworm "$root"
-    toolchain=$(rustc --print sysroot)
-    mkdir -p "$root/usr/local/cargo/bin"
-    cp -a "$toolchain/bin" "$toolchain/lib" "$toolchain/libexec" "$root/usr/local/"
-    rm -rf "$root"/var/lib/apt/lists/*
-    cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/ca-certificates.crt"
-    tar -C "$root" -c . | docker import -c 'ENV CARGO_HOME=/usr/local/cargo' - "$RUST_IMAGE" >/dev/null
-    rm -rf "$root"
-}
-
-# The runtime: the packages that distroless is made of, and its user.
-runtime_base() {
-    has "$BASE_IMAGE" && return
-    printf 'making a stand-in for %s\n' "$BASE_IMAGE"
-    local root=$WORK/runtime
-    mkdir -p "$root" "$WORK/debs"
-    (cd "$WORK/debs" && apt-get download -qq base-files netbase tzdata libc6 libgcc-s1 libstdc++6 libgomp1 gcc-12-base)
-    for deb in "$WORK"/debs/*.deb; do dpkg-deb -x "$deb" "$root"; done
-    rm -rf "$root/usr/share/doc" "$root/usr/share/man"
-    mkdir -p "$root/home/nonroot" "$root/etc/ssl/certs" "$root/tmp"
-    cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
-    printf 'root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n' >"$root/etc/passwd"
-    printf 'root:x:0:\nnonroot:x:65532:\n' >"$root/etc/group"
-    chown 65532:65532 "$root/home/nonroot"
-    chmod 1777 "$root/tmp"
-    tar -C "$root" -c . | docker import -c 'USER 65532' -c 'WORKDIR /home/nonroot' \
-        -c 'ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt' - "$BASE_IMAGE" >/dev/null
-}
+need docker dockerd mmdebstrap dpkg-deb curl socat python3
 
 # run NAME ARGUMENT...: starts a hardened container; its state is in a volume of its own unless ARGUMENT says otherwise.
 CONTAINERS=()
@@ -87,20 +27,11 @@ remove() {
         fi
         docker rm --force --volumes "$name" >/dev/null 2>&1 || true
     done
-    docker volume rm "$VOLUME" >/dev/null 2>&1 || true
+    docker volume rm "$VOLUME" "$IMAGE" >/dev/null 2>&1 || true
     return "$code"
 }
 VOLUME=polygate-ci-state
 trap 'remove || true; cleanup' EXIT
-
-is_healthy() {
-    [[ $(docker inspect --format '{{.State.Health.Status}}' "$1") == healthy ]]
-}
-
-# published NAME PORT/PROTOCOL: the port on this machine.
-published() {
-    docker port "$1" "$2" | sed -n 's/^0\.0\.0\.0:\([0-9]*\)$/\1/p' | head -n 1
-}
 
 # fails_with CODE TEXT ARGUMENT...: a container that must end by itself, and say why.
 fails_with() {
@@ -112,21 +43,7 @@ fails_with() {
     docker rm --volumes "$name" >/dev/null
 }
 
-# healthy NAME: waits until the image's own check says so.
-healthy() {
-    local until=$((SECONDS + 60))
-    until is_healthy "$1"; do
-        ((SECONDS < until)) || fail "$1 is not healthy within a minute"
-        sleep 0.2
-    done
-}
-
-daemon
-builder_base
-runtime_base
-START=$SECONDS
-docker build --progress=plain --network=host --tag "$IMAGE" "$ROOT" >"$WORK/build" 2>&1 || fail "$(tail -n 40 "$WORK/build")"
-printf 'built in %d s\n' $((SECONDS - START))
+image
 SIZE=$(docker image inspect --format '{{.Size}}' "$IMAGE")
 printf 'image: %s bytes\n' "$SIZE"
 docker history --format '{{.Size}}\t{{.CreatedBy}}' "$IMAGE" | cut -c 1-100
@@ -233,7 +150,7 @@ eventually is_open
 START=$SECONDS
 docker stop --time 10 "$NAME" >/dev/null
 TOOK=$((SECONDS - START))
-((TOOK < 10)) || fail 'the grace was not enough'
+# 137 if Docker lost patience.
 equal 'the exit code' 0 "$(docker inspect --format '{{.State.ExitCode}}' "$NAME")"
 contains 'the log' '"killed":1' "$(docker logs "$NAME" 2>&1 | tail -n 1)"
 printf 'stopped with an open connection within %d s\n' "$TOOK"
@@ -263,4 +180,9 @@ TAKEN=$(sed -n 's/.*port \([0-9]*\).*/\1/p' "$WORK/server" | head -n 1)
 printf 'admin.bind = "off"\n[listeners.echo]\nbind = "tcp://127.0.0.1:%s"\nhandler = "echo"\n' "$TAKEN" >"$WORK/broken/polygate.toml"
 fails_with 73 "$TAKEN" -v "$WORK/broken:/etc/polygate:ro" --network host "$IMAGE"
 printf 'a broken configuration, a missing token, an unwritable folder and a taken port are told\n'
+
+# The page for operators, to the letter.
+cp "$ROOT/config/docker.toml" "$WORK/etc/polygate.toml"
+CONTAINERS+=("$IMAGE")
+(cd "$WORK" && python3 "$ROOT/ci/lib/docs.py" --only docker "$ROOT/docs/operations.md")
 printf 'the image does what it says\n'
