@@ -22,10 +22,22 @@ daemon() {
     mkdir -p "$BASES"
     dockerd --data-root "$BASES/data" --exec-root "$WORK/exec" -p "$WORK/docker.pid" \
         -H "unix://$WORK/docker.sock" >"$WORK/dockerd.log" 2>&1 &
-    PIDS+=($!)
+    DAEMON=$!
     export DOCKER_HOST=unix://$WORK/docker.sock
     eventually docker info >/dev/null 2>&1
 }
+
+# end: what EXIT does in place of cleanup. The daemon leaves a mount behind that nothing could be removed under.
+DAEMON=
+end() {
+    if [[ -n $DAEMON ]]; then
+        kill "$DAEMON" 2>/dev/null || true
+        wait "$DAEMON" 2>/dev/null || true
+        umount "$WORK"/exec/netns/* 2>/dev/null || true
+    fi
+    cleanup
+}
+trap end EXIT
 
 has() {
     docker image inspect "$1" >/dev/null 2>&1

@@ -26,7 +26,7 @@ sed -E 's/^( *- ")([0-9]{4}):[0-9]{4}/\1\2/; s/"127\.0\.0\.1:([0-9]{4}):[0-9]{4}
 compose() {
     docker-compose --project-name polygate-ci --file "$WORK/compose.yaml" "$@"
 }
-trap 'compose down --volumes --timeout 1 >/dev/null 2>&1 || true; cleanup' EXIT
+trap 'compose down --volumes --timeout 1 >/dev/null 2>&1 || true; end' EXIT
 compose up --detach --no-build polygate >/dev/null 2>&1
 CONTAINER=$(compose ps --quiet polygate)
 healthy "$CONTAINER"

@@ -31,7 +31,7 @@ remove() {
     return "$code"
 }
 VOLUME=polygate-ci-state
-trap 'remove || true; cleanup' EXIT
+trap 'remove || true; end' EXIT
 
 # fails_with CODE TEXT ARGUMENT...: a container that must end by itself, and say why.
 fails_with() {
