@@ -11,6 +11,7 @@ UNIT=$ROOT/deploy/systemd/polygate.service
 systemd-analyze security --offline=true --threshold=20 "$UNIT" >"$WORK/security" ||
     fail "too exposed: $(tail -n 1 "$WORK/security")"
 tail -n 1 "$WORK/security"
+(cd "$ROOT" && python3 ci/lib/docs.py --only systemd docs/operations.md)
 
 cat >"$WORK/polygate.toml" <<TOML
 state_dir = "$WORK/state"

@@ -4,6 +4,7 @@
 A line that begins with "$ " is a command, the lines behind it are its output. "..." stands for any text in
 a line, a line of "..." alone for any lines. A block headed "console gateway" starts the gateway, which then
 serves the rest of the file: its command is replaced by POLYGATE, a built binary, and it is ended by its pid.
+A block headed by another word is for `--only WORD`: it needs what other scripts have, such as Docker.
 """
 import os
 import re
@@ -11,6 +12,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+
+
+# The headings of blocks that scripts run with --only.
+ELSEWHERE = ("compose", "docker", "kubernetes", "systemd")
+HERE = ("", "gateway")
 
 
 def blocks(text):
@@ -63,13 +69,19 @@ def run(command):
 
 
 def main():
-    ran = 0
-    for path in sys.argv[1:]:
+    ran, files, kinds = 0, sys.argv[1:], HERE
+    if files[0] == "--only":
+        files, kinds = files[2:], (files[1],)
+    for path in files:
         gateway = None
         try:
             with open(path, encoding="utf-8") as file:
                 found = list(blocks(file.read()))
             for line, kind, commands in found:
+                if kind not in kinds:
+                    if kind not in HERE + ELSEWHERE:
+                        sys.exit(f"{path}:{line}: nobody runs a block headed {kind!r}")
+                    continue
                 for command, written in commands:
                     where = f"{path}:{line}"
                     if kind == "gateway":

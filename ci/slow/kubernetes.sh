@@ -3,7 +3,7 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../lib/common.sh"
 
-need kubectl
+need kubectl python3
 build
 
 kubectl kustomize "$ROOT/deploy/kubernetes" >"$WORK/all.yaml"
@@ -12,3 +12,4 @@ for kind in Deployment Service ConfigMap ServiceMonitor PrometheusRule; do
 done
 exits 0 "$POLYGATE" check "$ROOT/deploy/kubernetes/polygate.toml"
 printf '%s lines of manifests\n' "$(wc -l <"$WORK/all.yaml")"
+(cd "$ROOT" && python3 ci/lib/docs.py --only kubernetes docs/operations.md)

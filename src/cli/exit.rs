@@ -82,6 +82,7 @@ impl Exit {
     pub(crate) fn of_start(error: &ReloadError) -> Exit {
         match error {
             ReloadError::Load(error) => Exit::of_load(error),
+            ReloadError::Build { reason, .. } if is_refusal(reason) => Exit::NoPermission,
             ReloadError::Build { .. } => Exit::Config,
             // EACCES and EPERM both.
             ReloadError::Bind { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
@@ -129,6 +130,12 @@ impl From<ReloadError> for Failure {
     }
 }
 
+/// Whether the system refused what a handler needs, such as its folder. Handlers say why they cannot be built in words;
+/// an error of the system has its number in them (EPERM 1, EACCES 13).
+fn is_refusal(reason: &str) -> bool {
+    ["(os error 1)", "(os error 13)"].iter().any(|error| reason.contains(error))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,8 +160,14 @@ mod tests {
         assert_eq!(Exit::of_load(&unreadable(ErrorKind::NotFound)), Exit::Config);
         assert_eq!(Exit::of_load(&unreadable(ErrorKind::PermissionDenied)), Exit::NoPermission);
         assert_eq!(Exit::of_load(&LoadError::Syntax(Vec::new(), String::new())), Exit::Config);
-        let build = ReloadError::Build { listener: "a".into(), handler: "b".into(), reason: "c".into() };
-        assert_eq!(Exit::of_start(&build), Exit::Config);
+        let build = |reason: &str| {
+            let reason = reason.to_owned();
+            Exit::of_start(&ReloadError::Build { listener: "a".into(), handler: "b".into(), reason })
+        };
+        assert_eq!(build("c"), Exit::Config);
+        assert_eq!(build(&format!("a.db: {}", io::Error::from_raw_os_error(2))), Exit::Config);
+        assert_eq!(build(&format!("a.db: {}", io::Error::from_raw_os_error(13))), Exit::NoPermission);
+        assert_eq!(build(&format!("a.db: {}", io::Error::from_raw_os_error(1))), Exit::NoPermission);
         assert_eq!(Exit::of_start(&ReloadError::ShuttingDown), Exit::Failure);
     }
 

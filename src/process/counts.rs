@@ -19,6 +19,7 @@ pub const FAILURES: &[&str] = &[
     ProcessFailure::Signal.as_str(),
     ProcessFailure::Timeout.as_str(),
     ProcessFailure::Spawn.as_str(),
+    ProcessFailure::Limit.as_str(),
 ];
 
 impl Names {
@@ -48,7 +49,7 @@ impl Names {
     const fn failed(self) -> Counter {
         Counter {
             name: "polygate_process_failures_total",
-            help: "Processes that failed, by reason.",
+            help: "Processes that failed or were not started, by reason.",
             kind: CounterKind::Counter,
             labels: self.failures,
         }

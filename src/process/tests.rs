@@ -88,7 +88,7 @@ async fn a_process_gives_what_it_prints_in_an_environment_of_its_own() {
     assert!(variables.lines().all(|name| known.contains(&name)), "{variables}");
     place.nothing_is_left().await;
     assert_eq!(place.count("polygate_processes_started_total"), [2]);
-    assert_eq!(place.count("polygate_process_failures_total"), [0; 4]);
+    assert_eq!(place.count("polygate_process_failures_total"), [0; 5]);
 }
 
 #[tokio::test]
@@ -102,7 +102,7 @@ async fn output_is_kept_whatever_the_status_and_failures_are_counted() {
     let soon = Duration::from_millis(50);
     assert!(matches!(place.run("trap '' TERM; sleep 60; sleep 60", 10, soon).await, Err(Failed::Timeout)));
     place.nothing_is_left().await;
-    let mut failures = [0; 4];
+    let mut failures = [0; 5];
     failures[ProcessFailure::Exit as usize] = 1;
     failures[ProcessFailure::Signal as usize] = 3;
     failures[ProcessFailure::Timeout as usize] = 1;

@@ -173,6 +173,8 @@ label! {
         Timeout = "timeout",
         /// It could not be started.
         Spawn = "spawn",
+        /// It was not started, because as many ran as may.
+        Limit = "limit",
     }
 }
 

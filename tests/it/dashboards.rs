@@ -62,7 +62,7 @@ fn contract() -> BTreeMap<String, BTreeSet<String>> {
         let labels: BTreeSet<String> = (labels.split(", ").filter(|label| !label.is_empty()))
             .map(|label| label.split('=').next().unwrap_or_default().to_owned())
             .collect();
-        if kind == "histogram" {
+        if kind.starts_with("histogram") {
             let with_le = labels.iter().cloned().chain(["le".to_owned()]).collect();
             metrics.insert(format!("{name}_bucket"), with_le);
             metrics.insert(format!("{name}_sum"), labels.clone());
@@ -154,6 +154,7 @@ fn the_alerts_use_the_contract_and_each_has_its_runbook_and_its_test() {
     let rules = read("dashboards/prometheus/alerts.yml");
     let tests = read("dashboards/prometheus/alerts.test.yml");
     let index = read("docs/runbooks/README.md");
+    let operations = read("docs/operations.md");
     let field = |line: &str, key: &str| {
         let value = line.trim_start().trim_start_matches("- ").strip_prefix(key)?;
         Some(value.trim().trim_matches('\'').replace("''", "'"))
@@ -165,6 +166,7 @@ fn the_alerts_use_the_contract_and_each_has_its_runbook_and_its_test() {
         assert!(rules.contains(&format!("runbook_url: docs/runbooks/{name}.md")), "{name} names none");
         assert!(tests.contains(&format!("- name: {name}\n")), "{name} has no test");
         assert!(index.contains(&format!("[{name}]({name}.md)")), "{name} is not in the list of runbooks");
+        assert!(operations.contains(&format!("(runbooks/{name}.md)")), "{name} is not in operations.md");
     }
     for expression in rules.lines().filter_map(|line| field(line, "expr:")) {
         within_the_contract("alerts.yml", &expression, &contract);
@@ -223,7 +225,7 @@ fn dashboards_have_what_every_dashboard_needs() {
         assert!(annotations.contains(&"Reloads") && annotations.contains(&"Restarts"), "{name}");
     }
     let names: Vec<&str> = boards.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["datagrams", "listener", "overview", "runtime"]);
+    assert_eq!(names, ["datagrams", "ftp", "listener", "overview", "runtime"]);
     let kustomization = read("dashboards/kustomization.yaml");
     for name in names {
         assert!(kustomization.contains(&format!("- {name}.json")), "{name} is not in kustomization.yaml");

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use polygate::stats::CloseReason;
+use polygate::stats::{CloseReason, ProcessFailure};
 
 use crate::client::{Datagrams, Stream};
 use crate::harness::{Gate, eventually};
@@ -27,6 +27,15 @@ fn processes(gate: &Gate, name: &str) -> u64 {
     let counters = snapshot.ledgers.iter().flat_map(|ledger| &ledger.counters);
     let named = counters.filter(|counter| counter.counter.name == name);
     named.flat_map(|counter| counter.cells.iter().map(|(_, cell)| cell.count())).sum()
+}
+
+/// How many processes failed for that reason.
+fn failures(gate: &Gate, reason: ProcessFailure) -> u64 {
+    let snapshot = gate.stats().snapshot();
+    let counters = snapshot.ledgers.iter().flat_map(|ledger| &ledger.counters);
+    let named = counters.filter(|counter| counter.counter.name == "polygate_process_failures_total");
+    let cells = named.flat_map(|counter| &counter.cells);
+    cells.filter(|(labels, _)| labels.contains(&reason.as_str())).map(|(_, cell)| cell.count()).sum()
 }
 
 fn all_have_ended(gate: &Gate) {
@@ -218,7 +227,9 @@ fn a_sender_of_datagrams_has_a_program_of_its_own() {
         other.ask("me", "me");
         one.ask("again", "again");
         // There is no place for a third.
+        let refused = failures(&gate, ProcessFailure::Limit);
         Datagrams::to(&address).send("and me");
+        eventually("it is counted", || failures(&gate, ProcessFailure::Limit) > refused);
         all_have_ended(&gate);
         // The next datagram begins another.
         one.ask("still there", "still there");

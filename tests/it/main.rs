@@ -17,6 +17,7 @@ mod proxy_protocol;
 mod admission;
 mod clocks;
 mod config_fixtures;
+mod containers;
 mod dashboards;
 mod datagrams;
 mod documents;

@@ -1,6 +1,6 @@
 //! The framed command runner: what its clients say and hear, and that nothing runs that must not.
 
-use polygate::stats::CloseReason;
+use polygate::stats::{CloseReason, ProcessFailure};
 
 use crate::client::Stream;
 use crate::harness::{Gate, eventually};
@@ -44,6 +44,15 @@ fn processes(gate: &Gate, name: &str) -> u64 {
     let counters = snapshot.ledgers.iter().flat_map(|ledger| &ledger.counters);
     let named = counters.filter(|counter| counter.counter.name == name);
     named.flat_map(|counter| counter.cells.iter().map(|(_, cell)| cell.count())).sum()
+}
+
+/// How many processes failed for that reason.
+fn failures(gate: &Gate, reason: ProcessFailure) -> u64 {
+    let snapshot = gate.stats().snapshot();
+    let counters = snapshot.ledgers.iter().flat_map(|ledger| &ledger.counters);
+    let named = counters.filter(|counter| counter.counter.name == "polygate_process_failures_total");
+    let cells = named.flat_map(|counter| &counter.cells);
+    cells.filter(|(labels, _)| labels.contains(&reason.as_str())).map(|(_, cell)| cell.count()).sum()
 }
 
 #[test]
@@ -207,6 +216,7 @@ fn only_so_many_run_at_once_and_who_waits_too_long_hears_an_error() {
         most.set(most.get().max(processes(&gate, "polygate_processes_active")));
     }
     assert_eq!(most.get(), 2);
+    assert!(failures(&gate, ProcessFailure::Limit) > 0);
 }
 
 #[test]

@@ -215,11 +215,16 @@ impl Checker<'_, '_> {
         }
     }
 
-    /// Answers longer than their questions make a public UDP endpoint a weapon against third parties.
-    fn amplifiers(&mut self, handlers: &Handlers<'_>, name: &str, listener: &ListenerFile, target: &Target) {
+    /// Whether `allow`, the listener's or the default one, says who may connect.
+    fn names_networks(&self, listener: &ListenerFile) -> bool {
         let filtered = |list: &Option<List<_>>| list.as_ref().map(|list| !list.0.is_empty());
         let defaults = self.file.defaults.as_ref().and_then(|defaults| filtered(&defaults.allow));
-        if filtered(&listener.allow).or(defaults).unwrap_or(false) || !handlers.amplifies(target) {
+        filtered(&listener.allow).or(defaults).unwrap_or(false)
+    }
+
+    /// Answers longer than their questions make a public UDP endpoint a weapon against third parties.
+    fn amplifiers(&mut self, handlers: &Handlers<'_>, name: &str, listener: &ListenerFile, target: &Target) {
+        if self.names_networks(listener) || !handlers.amplifies(target) {
             return;
         }
         let at = Pointer::root().child("listeners").child(name).child("bind");
@@ -239,6 +244,9 @@ impl Checker<'_, '_> {
 
     /// What a handler does not like to be seen by others.
     fn in_public(&mut self, handlers: &Handlers<'_>, name: &str, listener: &ListenerFile, target: &Target) {
+        if self.names_networks(listener) {
+            return;
+        }
         let at = Pointer::root().child("listeners").child(name).child("bind");
         for (index, endpoint) in listener.bind.iter().flat_map(OneOrMany::elements) {
             if let Some(Endpoint::Tcp(address)) = endpoint

@@ -48,6 +48,7 @@ pub(super) fn heard(exec: &Exec, packet: &Packet<'_>) -> Answer {
     // A reply without an address to go to is counted as that.
     let Some(replier) = packet.replier() else { return Answer::Reply };
     let Ok(place) = exec.places.clone().try_acquire_owned() else {
+        Counts::of(&replier.ledger, NAMES).fail(ProcessFailure::Limit);
         tracing::debug!(target: "polygate::process", listener = packet.listener(), "max_children run already");
         return Answer::Silence;
     };

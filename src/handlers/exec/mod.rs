@@ -72,6 +72,7 @@ impl StreamHandler for Exec {
         let counts = Counts::of(&meter.site().ledger, NAMES);
         let turn = tokio::time::timeout(TURN, self.places.clone().acquire_owned()).await;
         let Ok(Ok(place)) = turn else {
+            counts.fail(ProcessFailure::Limit);
             tracing::warn!(target: "polygate::process", conn = conn.id().0, listener = conn.listener(), "max_children run already");
             return Ok(());
         };

@@ -188,6 +188,7 @@ impl Runner {
         let name = program.argv.first().map_or("", String::as_str).to_owned();
         let listener = meter.site().ledger.listener();
         let Ok(Ok(place)) = tokio::time::timeout(time, self.places.clone().acquire_owned()).await else {
+            counts.fail(ProcessFailure::Limit);
             tracing::warn!(target: "polygate::process", conn = meter.id().0, %listener, program = name, "max_children run already");
             return ERROR.to_vec();
         };
