@@ -174,6 +174,11 @@ pub(super) struct DefaultsFile {
     pub(super) socket: Option<SocketFile>,
     /// Rules for datagrams.
     pub(super) datagrams: Option<DatagramsFile>,
+    /// TLS for connections, of listeners that have no table of their own. What a listener's own table leaves out is
+    /// taken from here. Default: none.
+    pub(super) tls: Option<TlsFile>,
+    /// Who may say by a PROXY header where a connection comes from, in the same way. Default: nobody.
+    pub(super) proxy_protocol: Option<ProxyProtocolFile>,
 }
 
 /// `[listeners.NAME]`

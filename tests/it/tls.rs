@@ -40,6 +40,26 @@ fn echo_through_tls_is_echo_and_the_connection_list_says_so() {
 }
 
 #[test]
+fn what_the_defaults_say_of_tls_and_proxies_holds_where_it_fits() {
+    let made = Certificates::new();
+    let gate = Gate::start(&format!(
+        "[defaults]\n{}\nproxy_protocol = {{ from = ['127.0.0.0/8'], versions = [1] }}\n\
+         [listeners.l]\nbind = ['tcp://127.0.0.1:0', 'udp://127.0.0.1:0']\nhandler = 'echo'\n\
+         [listeners.own]\nbind = 'tcp://127.0.0.1:0'\nhandler = 'echo'\nproxy_protocol = {{ from = ['10.0.0.0/8'] }}\n",
+        made.table(&format!(", client_ca = {:?}", made.path("ca.pem")))
+    ));
+    let mut bare = gate.connect("l");
+    bare.say("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n");
+    eventually("the header is read", || {
+        gate.stats().conns().iter().any(|conn| conn.peer.to_string() == "192.0.2.1:1")
+    });
+    assert_eq!(gate.stats().conns()[0].state, "handshake", "a certificate of the client is asked for");
+    crate::client::Datagrams::to(&gate.addresses("l")[1]).ask("hi", "hi");
+    gate.connect("own").is_gone();
+    assert_eq!(gate.rejected("own", RejectReason::ProxyHeader), 1, "its own table goes first");
+}
+
+#[test]
 fn http_is_chosen_by_alpn_or_by_what_is_said() {
     let made = Certificates::new();
     let text = echo(&made.table("")).replace("'echo'", "'http'");

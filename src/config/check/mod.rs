@@ -56,7 +56,11 @@ impl Checker<'_, '_> {
     pub(super) fn run(&mut self) -> Checked {
         let mut bounds = Vec::new();
         let admin = self.admin(&mut bounds);
-        self.sizes(&Pointer::root().child("defaults"));
+        let defaults = Pointer::root().child("defaults");
+        self.sizes(&defaults);
+        // Once, whoever uses it.
+        let usual = self.file.defaults.as_ref().and_then(|file| file.tls.as_ref());
+        let usual = self.tls(usual, &defaults.child("tls"));
 
         let upstreams = Upstreams::read(self.file, self.tree, self.state_dir, self.report);
         let mut handlers = Handlers::read(self.file, self.tree, self.catalog, self.report);
@@ -65,7 +69,10 @@ impl Checker<'_, '_> {
             let at = Pointer::root().child("listeners").child(name);
             let (endpoints, complete) = self.binds(name, listener, &at, &mut bounds);
             let target = self.handler(listener, &at, &mut handlers, &endpoints, complete);
-            let tls = self.tls(listener.tls.as_ref(), &at.child("tls"));
+            let tls = match &listener.tls {
+                Some(own) => self.tls(Some(&self.over_defaults(own)), &at.child("tls")),
+                None => usual.clone().filter(|_| self.has_tls(listener)),
+            };
             self.sizes(&at);
             if complete {
                 let kind = target.as_ref().and_then(|target| handlers.kind(target));
@@ -165,7 +172,7 @@ impl Checker<'_, '_> {
         }
         if complete {
             let transports = endpoints.iter().map(|(_, e)| e.transport());
-            handlers.used_on(&target, transports, listener.tls.is_some());
+            handlers.used_on(&target, transports, self.has_tls(listener));
         }
         Some(target)
     }
@@ -253,7 +260,7 @@ impl Checker<'_, '_> {
                 && !is_loopback(&address.host)
             {
                 let at = index.map_or(at.clone(), |index| at.child(index));
-                for finding in handlers.in_public(target, listener.tls.is_some()) {
+                for finding in handlers.in_public(target, self.has_tls(listener)) {
                     let what = BadValue { message: finding.message, help: finding.help };
                     self.report.at_value(finding.severity, self.tree, &at, what);
                 }

@@ -6,7 +6,7 @@ use super::Checker;
 use crate::config::Transports;
 use crate::config::diagnostic::Severity;
 use crate::config::endpoint::Endpoint;
-use crate::config::file::{ListenerFile, TlsFile};
+use crate::config::file::{ListenerFile, OneOrMany, TlsFile};
 use crate::config::text::{BadValue, FilePath};
 use crate::config::tls::{MinVersion, Pem, PemError, ProxyProtocol, Tls};
 use crate::config::tree::Pointer;
@@ -94,11 +94,30 @@ impl Checker<'_, '_> {
         }
     }
 
+    /// Whether a listener has a `tls` table, its own or that of `[defaults]`, which fits endpoints for connections.
+    pub(super) fn has_tls(&self, listener: &ListenerFile) -> bool {
+        let usual = self.file.defaults.as_ref().is_some_and(|file| file.tls.is_some());
+        listener.tls.is_some() || usual && has_streams(listener)
+    }
+
+    /// A listener's own table, with what it leaves out taken from `[defaults]`.
+    pub(super) fn over_defaults(&self, own: &TlsFile) -> TlsFile {
+        let mut table = own.clone();
+        if let Some(usual) = self.file.defaults.as_ref().and_then(|file| file.tls.as_ref()) {
+            table.client_ca = table.client_ca.or_else(|| usual.client_ca.clone());
+            table.min_version = table.min_version.or(usual.min_version);
+        }
+        table
+    }
+
     /// Who may send PROXY headers.
     pub(super) fn proxy_protocol(&self, listener: &ListenerFile) -> Option<ProxyProtocol> {
-        let file = listener.proxy_protocol.as_ref()?;
+        let usual = self.file.defaults.as_ref().and_then(|file| file.proxy_protocol.as_ref());
+        let usual = usual.filter(|_| has_streams(listener));
+        let file = listener.proxy_protocol.as_ref().or(usual)?;
         let from = file.from.iter().flat_map(|list| list.0.iter().flatten());
-        let mut versions: Vec<u8> = match &file.versions {
+        let versions = file.versions.as_ref().or_else(|| usual.and_then(|usual| usual.versions.as_ref()));
+        let mut versions: Vec<u8> = match versions {
             Some(list) => list.0.iter().flatten().copied().collect(),
             None => vec![1, 2],
         };
@@ -106,6 +125,12 @@ impl Checker<'_, '_> {
         versions.dedup();
         Some(ProxyProtocol { from: from.map(|network| network.0).collect(), versions })
     }
+}
+
+/// Whether one of its endpoints is for connections.
+fn has_streams(listener: &ListenerFile) -> bool {
+    let endpoints = listener.bind.iter().flat_map(OneOrMany::elements).filter_map(|(_, endpoint)| endpoint);
+    endpoints.into_iter().any(|endpoint| endpoint.transport().is_stream())
 }
 
 /// In UTC, to the second.
