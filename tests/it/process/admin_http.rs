@@ -43,7 +43,7 @@ fn web_pages_are_kept_out() {
 fn what_is_not_there_is_a_problem_too() {
     let gateway = Gateway::start(ECHO);
     for path in [
-        "/",
+        "/index.html",
         "/api",
         "/api/v1",
         "/api/v1/nothing",
