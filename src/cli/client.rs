@@ -1,6 +1,7 @@
 //! The client of the admin API: one request on a connection of its own, with a deadline.
 
 use std::fmt::Write as _;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -171,11 +172,12 @@ impl Client {
         }
     }
 
-    /// Asks for something that goes on, and hands every piece of it over, until it ends. There is no deadline.
+    /// Asks for something that goes on, and hands every piece of it over, until it ends or the taker has enough. There is no
+    /// deadline.
     pub(crate) fn follow(
         &self,
         path: &str,
-        mut piece: impl FnMut(&[u8]) -> Result<(), Failure>,
+        mut piece: impl FnMut(&[u8]) -> Result<ControlFlow<()>, Failure>,
     ) -> Result<(), Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
@@ -195,8 +197,10 @@ impl Client {
                 return Err(Failure::from_problem(status, &problem.unwrap_or_default()));
             }
             while let Some(Ok(frame)) = body.frame().await {
-                if let Some(bytes) = frame.data_ref() {
-                    piece(bytes)?;
+                if let Some(bytes) = frame.data_ref()
+                    && piece(bytes)?.is_break()
+                {
+                    break;
                 }
             }
             Ok(())

@@ -30,6 +30,7 @@ mod steer;
 mod table;
 mod terminal;
 mod upstreams;
+mod watch;
 
 use std::path::PathBuf;
 use std::sync::LazyLock;

@@ -184,3 +184,58 @@ fn the_gateway_is_seen_at_a_glance() {
     assert!(gateway.cli(&["completions", "bash"]).stdout.contains("polygate"));
     assert!(gateway.cli(&["man"]).stdout.contains(".TH polygate"));
 }
+
+#[test]
+fn connections_are_watched_until_nobody_reads_or_the_gateway_has_gone() {
+    let mut gateway = Gateway::start(ECHO);
+    let mut open = gateway.connect("echo");
+    open.ask("hi", "hi");
+    let watch = ["connections", "--watch", "--interval", "100ms", "--transport", "tcp"];
+    let mut child = gateway.cli_command(&watch).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut tables = 0;
+    while tables < 3 {
+        tables += usize::from(lines.next().unwrap().starts_with("ID  LISTENER"));
+    }
+    // Its pipe is closed.
+    drop(lines);
+    assert!(child.wait().unwrap().success(), "nobody reads");
+
+    let mut child = gateway.cli_command(&watch).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.next().unwrap().starts_with("20"), "the time");
+    gateway.cli(&["shutdown", "--now"]);
+    assert_eq!(gateway.ended(), 0);
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(69));
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert!(said.contains("the gateway has gone: cannot reach the admin API at http://"), "{said}");
+}
+
+#[test]
+fn a_signal_ends_watching_without_a_word() {
+    let gateway = Gateway::start(ECHO);
+    let mut child = gateway.cli_command(&["connections", "--watch", "-o", "json"]).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&line).unwrap()["total"], 0);
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT)
+        .unwrap();
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!((ended.status.code(), ended.stderr.as_slice()), (Some(0), b"".as_slice()));
+}
+
+#[test]
+fn kills_are_counted_for_programs_and_chosen_by_transport() {
+    let gateway = Gateway::start(ECHO);
+    let mut one = gateway.connect("echo");
+    one.ask("hi", "hi");
+    assert_eq!(gateway.cli(&["kill", "--transport", "unix", "-o", "json"]).stdout.trim(), r#"{"closed":0}"#);
+    assert_eq!(gateway.cli(&["kill", "--transport", "tcp", "-o", "json"]).stdout.trim(), r#"{"closed":1}"#);
+    one.is_gone();
+    let mut two = gateway.connect("echo");
+    two.ask("hi", "hi");
+    let id = gateway.json("/api/v1/connections")["items"][0]["id"].to_string();
+    assert_eq!(gateway.cli(&["kill", &id, "-o", "json"]).stdout, "{\"closed\":1}\n");
+    two.is_gone();
+}
