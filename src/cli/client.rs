@@ -74,6 +74,11 @@ impl Client {
         Client { url, deadline: DEADLINE, token: None, roots: None }
     }
 
+    /// Where the API is.
+    pub(crate) fn url(&self) -> String {
+        self.url.to_string()
+    }
+
     /// Shows a token with every request.
     pub(crate) fn token(self, token: Option<String>) -> Self {
         Client { token, ..self }

@@ -239,3 +239,33 @@ fn kills_are_counted_for_programs_and_chosen_by_transport() {
     assert_eq!(gateway.cli(&["kill", &id, "-o", "json"]).stdout, "{\"closed\":1}\n");
     two.is_gone();
 }
+
+#[test]
+fn the_screen_is_printed_once_for_scripts() {
+    let gateway = Gateway::start(ECHO);
+    let mut open = gateway.connect("echo");
+    open.ask("hello", "hello");
+    gateway.has_sent("echo", 5);
+    gateway.cli(&["pause", "echo"]);
+    // Standard output is no terminal, so --once goes without saying.
+    for arguments in [&["top", "--once", "--interval", "100ms"][..], &["top", "--interval", "100ms"]] {
+        let ended = gateway.cli(arguments);
+        assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
+        let lines: Vec<&str> = ended.stdout.lines().collect();
+        assert!(lines[0].starts_with("polygate running"), "{lines:#?}");
+        assert!(lines[1].starts_with("connections 1 open, 1 accepted"), "{lines:#?}");
+        let row = |word: &str| {
+            let at = lines.iter().position(|line| line.split_whitespace().nth(1) == Some(word)).unwrap();
+            lines[at + 1].split_whitespace().collect::<Vec<_>>()
+        };
+        assert_eq!(row("STATE")[..3], ["echo", "paused", "1"]);
+        let conn = row("LISTENER");
+        assert_eq!((conn[1], &conn[7..]), ("echo", &["5B", "5B", "open", "tcp"][..]), "{conn:?}");
+        assert!(!ended.stdout.contains('\x1b'), "no colours");
+    }
+    assert!(
+        gateway.cli(&["top", "--color", "always", "--interval", "100ms"]).stdout.contains("\x1b[1mLISTENER")
+    );
+    let nobody = gateway.cli(&["top", "--admin", "http://127.0.0.1:1"]);
+    assert_eq!((nobody.code, nobody.stdout.as_str()), (69, ""));
+}
