@@ -43,12 +43,19 @@ pub(crate) fn run(
         if shown == ControlFlow::Break(()) {
             return Ok(());
         }
-        thread::sleep(interval);
+        pause(interval);
         text = make().map_err(gone)?;
     }
 }
 
+/// Waits for the next look.
+#[allow(clippy::disallowed_methods, reason = "no runtime works on this thread, and no event is awaited")]
+pub(crate) fn pause(interval: Duration) {
+    thread::sleep(interval);
+}
+
 /// A signal ends it at once and without a word, even while an answer is awaited.
+#[allow(clippy::disallowed_methods, reason = "a client holds nothing that a Drop would settle")]
 fn end_on_signals() -> Result<(), Failure> {
     let failed = |error: io::Error| Failure::new(Exit::Failure, format!("cannot take signals: {error}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;

@@ -7,7 +7,6 @@ mod source;
 mod view;
 
 use std::io::{self, IsTerminal as _};
-use std::thread;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -62,7 +61,7 @@ pub(crate) fn run(client: Client, options: &Options) -> Result<(), Failure> {
     if !options.once && io::stdout().is_terminal() {
         return screen::show(source, Model::new(url, first), options.interval, Theme { color });
     }
-    thread::sleep(options.interval);
+    watch::pause(options.interval);
     let mut snapshot = source.take(Sort::Rate)?;
     snapshot.compare(Some(&first));
     terminal::print(&plain(&snapshot, &url, color))

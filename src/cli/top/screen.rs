@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use ratatui::DefaultTerminal;
+use ratatui::backend::Backend as _;
 use ratatui::crossterm::event::{self, KeyEvent, KeyEventKind};
 use ratatui::crossterm::style::force_color_output;
 use rustix::process::{Signal, getpid, kill_process};
@@ -33,6 +34,14 @@ impl Screen {
     /// A panic gives the terminal back before it is told of.
     fn enter() -> io::Result<Self> {
         ratatui::try_init().map(Screen)
+    }
+
+    /// Has all of it drawn anew. The terminal's own `clear` asks where the cursor is, and waits for an answer that the
+    /// thread that reads keys takes away.
+    fn clear(&mut self) -> io::Result<()> {
+        self.0.backend_mut().clear()?;
+        self.0.swap_buffers();
+        Ok(())
     }
 }
 
@@ -92,7 +101,7 @@ pub(super) fn show(
         match action {
             None => {}
             Some(Action::Quit) => return Ok(()),
-            Some(Action::Redraw) => screen.0.clear().map_err(failed)?,
+            Some(Action::Redraw) => screen.clear().map_err(failed)?,
             Some(Action::Ask(request)) => {
                 let _ = orders.send(Order::Do(request));
             }
@@ -100,7 +109,7 @@ pub(super) fn show(
                 drop(screen);
                 kill_process(getpid(), Signal::TSTP).map_err(|error| failed(error.into()))?;
                 screen = Screen::enter().map_err(failed)?;
-                screen.0.clear().map_err(failed)?;
+                screen.clear().map_err(failed)?;
             }
         }
     }
