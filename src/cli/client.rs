@@ -1,6 +1,7 @@
 //! The client of the admin API: one request on a connection of its own, with a deadline.
 
 use std::fmt::Write as _;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -78,6 +79,11 @@ struct Problem {
 impl Client {
     pub(crate) fn new(url: AdminUrl) -> Self {
         Client { url, deadline: DEADLINE, token: None, roots: None }
+    }
+
+    /// Where the API is.
+    pub(crate) fn url(&self) -> String {
+        self.url.to_string()
     }
 
     /// Shows a token with every request.
@@ -178,12 +184,12 @@ impl Client {
         }
     }
 
-    /// Asks for a stream of events, and hands every piece of it over, until the gateway ends it or nobody reads standard
-    /// output any more. One that breaks, or is silent for longer than a living one is, is a failure.
+    /// Asks for a stream of events, and hands every piece of it over, until the gateway ends it, the taker has enough or
+    /// nobody reads standard output any more. One that breaks, or is silent for longer than a living one is, is a failure.
     pub(crate) fn follow(
         &self,
         path: &str,
-        mut piece: impl FnMut(&[u8]) -> Result<(), Failure>,
+        mut piece: impl FnMut(&[u8]) -> Result<ControlFlow<()>, Failure>,
     ) -> Result<(), Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
@@ -212,7 +218,11 @@ impl Client {
                         Some(Err(error)) => return Err(self.broken(&causes(&error))),
                         Some(Ok(frame)) => {
                             silent.as_mut().reset(Instant::now() + SILENCE);
-                            frame.data_ref().map_or(Ok(()), |bytes| piece(bytes))?;
+                            if let Some(bytes) = frame.data_ref()
+                                && piece(bytes)?.is_break()
+                            {
+                                return Ok(());
+                            }
                         }
                     },
                     () = &mut silent => return Err(self.broken("it says nothing any more")),

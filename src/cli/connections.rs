@@ -1,6 +1,7 @@
-//! `polygate connections`: the live connections, filtered and sorted by the gateway.
+//! `polygate connections`: the live connections, filtered and sorted by the gateway, once or again and again.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use polygate::config::Period;
@@ -9,7 +10,7 @@ use serde::Deserialize;
 use super::client::Client;
 use super::exit::Failure;
 use super::table::{Align, Table, bytes, duration, encode};
-use super::{Format, Output, terminal};
+use super::{Format, Output, terminal, watch};
 
 /// How many the API gives in one answer, at most.
 const PAGE: usize = 1000;
@@ -35,14 +36,24 @@ pub(crate) struct Options {
     /// How many to list
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = limit)]
     limit: usize,
+    /// Show them again and again, until Ctrl-C
+    #[arg(short, long)]
+    watch: bool,
+    /// How often, with --watch
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = watch::interval, requires = "watch")]
+    interval: Duration,
     #[command(flatten)]
     output: Output,
 }
 
+/// What carries a connection: over datagrams it is a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Transport {
+pub(crate) enum Transport {
     Tcp,
     Unix,
+    Udp,
+    #[value(name = "unixgram")]
+    Unixgram,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -88,10 +99,18 @@ fn limit(text: &str) -> Result<usize, String> {
     }
 }
 
-/// JSON is one answer, unchanged; a table is as many as the limit takes.
 pub(crate) fn run(client: &Client, options: &Options) -> Result<(), Failure> {
+    if options.watch {
+        let time = options.output.output == Format::Table;
+        return watch::run(options.interval, time, || show(client, options));
+    }
+    terminal::print(&show(client, options)?)
+}
+
+/// JSON is one answer, unchanged; a table is as many as the limit takes.
+fn show(client: &Client, options: &Options) -> Result<String, Failure> {
     if options.output.output == Format::Json {
-        return terminal::print(&client.get(&path(options, options.limit, None))?.text());
+        return Ok(client.get(&path(options, options.limit, None))?.text());
     }
     let mut connections = Vec::new();
     let mut cursor = None;
@@ -104,23 +123,20 @@ pub(crate) fn run(client: &Client, options: &Options) -> Result<(), Failure> {
             break list.total;
         }
     };
-    let mut text = table(&connections).render(terminal::color_on_stdout());
+    // A frame is cut to the screen, which knows nothing of colours.
+    let mut text = table(&connections).render(terminal::color_on_stdout() && !options.watch);
     if total > connections.len() {
         text.push_str(&format!("{} of {total}; more with --limit\n", connections.len()));
     }
-    terminal::print(&text)
+    Ok(text)
 }
 
 fn path(options: &Options, limit: usize, cursor: Option<&str>) -> String {
     let mut path = format!("/api/v1/connections?limit={limit}&sort={}", options.sort.order());
-    let transport = options.transport.map(|transport| match transport {
-        Transport::Tcp => "tcp".to_owned(),
-        Transport::Unix => "unix".to_owned(),
-    });
     let min_age = options.min_age.map(|age| age.get().as_secs_f64().to_string());
     let filters = [
         ("listener", options.listener.as_deref()),
-        ("transport", transport.as_deref()),
+        ("transport", options.transport.map(Transport::name)),
         ("peer", options.peer.as_deref()),
         ("min_age_seconds", min_age.as_deref()),
         ("cursor", cursor),
@@ -131,6 +147,18 @@ fn path(options: &Options, limit: usize, cursor: Option<&str>) -> String {
         }
     }
     path
+}
+
+impl Transport {
+    /// As the API has it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Transport::Tcp => "tcp",
+            Transport::Unix => "unix",
+            Transport::Udp => "udp",
+            Transport::Unixgram => "unixgram",
+        }
+    }
 }
 
 impl Sort {
@@ -200,6 +228,8 @@ mod tests {
             min_age: Some("1m 30s".parse().unwrap()),
             sort: Sort::Received,
             limit: 5,
+            watch: false,
+            interval: Duration::from_secs(1),
             output: Output { output: Format::Table },
         };
         assert_eq!(

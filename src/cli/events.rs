@@ -37,7 +37,7 @@ pub(crate) fn run(client: &Client, options: &Options) -> Result<(), Failure> {
                 lines.push_str(&show(&kind, data.trim_end(), options.output.output));
             }
         }
-        terminal::print(&lines)
+        terminal::write(&lines)
     })
 }
 

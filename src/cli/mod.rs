@@ -29,7 +29,9 @@ mod status;
 mod steer;
 mod table;
 mod terminal;
+mod top;
 mod upstreams;
+mod watch;
 
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -112,6 +114,8 @@ enum Command {
     Status(Output),
     /// List who has most connections, or moves most bytes
     Talkers(status::Talkers),
+    /// Watch listeners and connections on a screen, and steer them by keys
+    Top(top::Options),
     /// Follow what happens in the running gateway
     Events(events::Options),
     /// Close connections of the running gateway at once
@@ -197,6 +201,7 @@ fn dispatch(global: &Global, command: Command, inherited: Inherited) -> Result<E
         Command::Console(options) => console::run(&client(global)?, &options).map(done),
         Command::Status(output) => status::run(&client(global)?, output).map(done),
         Command::Talkers(options) => status::talkers(&client(global)?, options).map(done),
+        Command::Top(options) => top::run(client(global)?, &options).map(done),
         Command::Events(options) => events::run(&client(global)?, &options).map(done),
         Command::Kill(options) => kill::run(&client(global)?, &options).map(done),
         Command::Pause(options) => steer::pause(&client(global)?, &options).map(done),

@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
+use std::ops::ControlFlow;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -11,12 +12,16 @@ use super::exit::{Exit, Failure};
 
 /// Writes to standard output. A reader that has gone (`| head`) is no failure, a full disk is one.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    write(text).map(|_| ())
+}
+
+/// The same for whoever has more to say: breaks off where the reader has gone.
+pub(crate) fn write(text: &str) -> Result<ControlFlow<()>, Failure> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::new(Exit::Failure, format!("cannot write to standard output: {error}")))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(ControlFlow::Continue(())),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
+        Err(error) => Err(Failure::new(Exit::Failure, format!("cannot write to standard output: {error}"))),
     }
 }
 

@@ -42,7 +42,10 @@ fn what_is_wrong_is_refused() {
         "polygate listeners --admin ftp://x",
         "polygate connections --min-age 5",
         "polygate connections --limit 0",
-        "polygate connections --transport udp",
+        "polygate connections --transport sctp",
+        "polygate connections --interval 2s",
+        "polygate connections --watch --interval 1ms",
+        "polygate kill 7 --transport tcp",
     ];
     for line in wrong {
         assert!(parse(line).is_err(), "{line}");

@@ -25,7 +25,7 @@ const MAX_LIMIT: usize = 1000;
 pub(super) struct Select {
     /// Only this listener's.
     listener: Option<String>,
-    /// Only this transport's: `tcp` or `unix`.
+    /// Only this transport's: `tcp`, `unix`, `udp` or `unixgram`.
     transport: Option<String>,
     /// Only this peer's: an address, an address with its port, a network such as `10.0.0.0/8`, or
     /// `uid=1000` on Unix sockets.
@@ -80,7 +80,7 @@ impl Select {
 pub(super) struct Filters {
     /// Only this listener's.
     listener: Option<String>,
-    /// Only this transport's: `tcp` or `unix`.
+    /// Only this transport's: `tcp`, `unix`, `udp` or `unixgram`.
     transport: Option<String>,
     /// Only this peer's, as in the list.
     peer: Option<String>,

@@ -249,3 +249,88 @@ fn the_bus_tells_of_what_reloads_limits_and_logins_do() {
         assert!(told.contains(part), "{part} in {told}");
     }
 }
+
+#[test]
+fn connections_are_watched_until_nobody_reads_or_the_gateway_has_gone() {
+    let mut gateway = Gateway::start(ECHO);
+    let mut open = gateway.connect("echo");
+    open.ask("hi", "hi");
+    let watch = ["connections", "--watch", "--interval", "100ms", "--transport", "tcp"];
+    let mut child = gateway.cli_command(&watch).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut tables = 0;
+    while tables < 3 {
+        tables += usize::from(lines.next().unwrap().starts_with("ID  LISTENER"));
+    }
+    // Its pipe is closed.
+    drop(lines);
+    assert!(child.wait().unwrap().success(), "nobody reads");
+
+    let mut child = gateway.cli_command(&watch).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.next().unwrap().starts_with("20"), "the time");
+    gateway.cli(&["shutdown", "--now"]);
+    assert_eq!(gateway.ended(), 0);
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(69));
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert!(said.contains("the gateway has gone: cannot reach the admin API at http://"), "{said}");
+}
+
+#[test]
+fn a_signal_ends_watching_without_a_word() {
+    let gateway = Gateway::start(ECHO);
+    let mut child = gateway.cli_command(&["connections", "--watch", "-o", "json"]).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&line).unwrap()["total"], 0);
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT)
+        .unwrap();
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!((ended.status.code(), ended.stderr.as_slice()), (Some(0), b"".as_slice()));
+}
+
+#[test]
+fn kills_are_counted_for_programs_and_chosen_by_transport() {
+    let gateway = Gateway::start(ECHO);
+    let mut one = gateway.connect("echo");
+    one.ask("hi", "hi");
+    assert_eq!(gateway.cli(&["kill", "--transport", "unix", "-o", "json"]).stdout.trim(), r#"{"closed":0}"#);
+    assert_eq!(gateway.cli(&["kill", "--transport", "tcp", "-o", "json"]).stdout.trim(), r#"{"closed":1}"#);
+    one.is_gone();
+    let mut two = gateway.connect("echo");
+    two.ask("hi", "hi");
+    let id = gateway.json("/api/v1/connections")["items"][0]["id"].to_string();
+    assert_eq!(gateway.cli(&["kill", &id, "-o", "json"]).stdout, "{\"closed\":1}\n");
+    two.is_gone();
+}
+
+#[test]
+fn the_screen_is_printed_once_for_scripts() {
+    let gateway = Gateway::start(ECHO);
+    let mut open = gateway.connect("echo");
+    open.ask("hello", "hello");
+    gateway.has_sent("echo", 5);
+    gateway.cli(&["pause", "echo"]);
+    // Standard output is no terminal, so --once goes without saying.
+    for arguments in [&["top", "--once", "--interval", "100ms"][..], &["top", "--interval", "100ms"]] {
+        let ended = gateway.cli(arguments);
+        assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
+        let lines: Vec<&str> = ended.stdout.lines().collect();
+        assert!(lines[0].starts_with("polygate running"), "{lines:#?}");
+        assert!(lines[1].starts_with("connections 1 open, 1 accepted"), "{lines:#?}");
+        let row = |word: &str| {
+            let at = lines.iter().position(|line| line.split_whitespace().nth(1) == Some(word)).unwrap();
+            lines[at + 1].split_whitespace().collect::<Vec<_>>()
+        };
+        assert_eq!(row("STATE")[..3], ["echo", "paused", "1"]);
+        let conn = row("LISTENER");
+        assert_eq!((conn[1], &conn[7..]), ("echo", &["5B", "5B", "open", "tcp"][..]), "{conn:?}");
+        assert!(!ended.stdout.contains('\x1b'), "no colours");
+    }
+    assert!(
+        gateway.cli(&["top", "--color", "always", "--interval", "100ms"]).stdout.contains("\x1b[1mLISTENER")
+    );
+    let nobody = gateway.cli(&["top", "--admin", "http://127.0.0.1:1"]);
+    assert_eq!((nobody.code, nobody.stdout.as_str()), (69, ""));
+}
