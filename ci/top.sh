@@ -32,6 +32,7 @@ tail -f /dev/null | socat - "TCP:$(address echo tcp)" &
 PIDS+=($! "$(jobs -p %% | head -n 1)")
 
 TERM=xterm-256color tm new-session -d -s top -x 100 -y 24 "env -u NO_COLOR TERM=screen-256color bash --norc --noprofile"
+PIDS+=("$(tm display-message -p '#{pid}')")
 keys "PS1='prompt> '; clear; echo be''fore" Enter
 eventually shows before
 keys "$POLYGATE top --interval 200ms" Enter
