@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::thread;
 
 use polygate::stats::{CloseReason, ConnectFailure, UpstreamSnapshot};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 use crate::harness::{Gate, eventually};
 use crate::tls_client::{Certificates, ask, connect};
@@ -205,7 +205,8 @@ fn a_proxy_header_comes_before_the_handshake() {
     let authority = Authority::new();
     let back = authority.back("good", " }\nproxy_protocol = { from = ['127.0.0.0/8']");
     let text = authority.forward(&[&back.address("back")], "", "");
-    let gate = Gate::start(&format!("{text}send_proxy = 'v2'\nhealth = {{ kind = 'tcp', interval = '50ms' }}\n"));
+    let gate =
+        Gate::start(&format!("{text}send_proxy = 'v2'\nhealth = {{ kind = 'tcp', interval = '50ms' }}\n"));
     gate.connect("in").ask("hello", "hello");
     eventually("it is probed", || account(&gate, &back.address("back")).health_checks > 1);
     assert_eq!(account(&gate, &back.address("back")).health_check_failures, 0);
