@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::diagnostic::Severity;
 use super::endpoint::Transports;
 use super::model::Timeouts;
-use super::tls::{Pem, PemError, Validity};
+use super::tls::{ClientPem, Pem, PemError, Validity};
 
 /// The handler types that a configuration may name.
 pub trait Catalog: Send + Sync {
@@ -22,6 +22,15 @@ pub trait Catalog: Send + Sync {
     /// # Errors
     /// Which of them is not what it should be.
     fn check_pem(&self, pem: &Pem) -> Result<Validity, PemError>;
+
+    /// The same of what a client trusts and shows; the validity is that of what it shows.
+    ///
+    /// # Errors
+    /// Which of them is not what it should be; [`PemError::ClientCa`] is of the roots.
+    fn check_client_pem(&self, pem: &ClientPem) -> Result<Option<Validity>, PemError> {
+        let _ = pem;
+        Ok(None)
+    }
 }
 
 /// One handler type, as the configuration sees it.

@@ -17,7 +17,7 @@ mod tls;
 mod upstreams;
 
 pub(super) use shapes::{AdminBind, List, OneOrMany, Table};
-pub(super) use tls::{ProxyProtocolFile, TlsFile};
+pub(super) use tls::{ProxyProtocolFile, TlsFile, UpstreamTlsFile};
 pub(super) use upstreams::{HealthFile, TargetFile, UpstreamFile};
 
 /// A polygate configuration.

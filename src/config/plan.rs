@@ -119,6 +119,14 @@ fn settings(old: &Config, new: &Config) -> Vec<String> {
     }
     differing("log", &serde(&old.log), &serde(&new.log), &mut keys);
     differing("upstreams", &upstreams(old), &upstreams(new), &mut keys);
+    // Other certificates in files of the same name.
+    for one in &new.upstreams {
+        let key = format!("upstreams.{}.tls", one.name);
+        let before = old.upstreams.iter().find(|before| before.name == one.name);
+        if before.is_some_and(|before| before.tls != one.tls) && !keys.iter().any(|k| k.starts_with(&key)) {
+            keys.push(key);
+        }
+    }
     differing("reload", &serde(&old.reload), &serde(&new.reload), &mut keys);
     differing("shutdown", &serde(&old.shutdown), &serde(&new.shutdown), &mut keys);
     differing("limits", &serde(&old.limits), &serde(&new.limits), &mut keys);

@@ -1,4 +1,4 @@
-//! TLS and the PROXY protocol of a listener: certificates as they were read, and who may say where a connection
+//! TLS and the PROXY protocol of a listener, and TLS to an upstream: certificates as they were read, and who may say where a connection
 //! comes from. What a certificate is worth only the network's floor can tell; the catalog asks it.
 
 use std::fmt;
@@ -49,6 +49,39 @@ pub struct Pem {
 impl fmt::Debug for Pem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Pem")
+    }
+}
+
+/// `tls` of an upstream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UpstreamTls {
+    /// The name or address that the certificates of the endpoints must be for; none is the host of each.
+    pub server_name: Option<String>,
+    /// Absolute path of the roots that are trusted; none where nothing is verified.
+    pub ca: Option<PathBuf>,
+    /// Absolute path of the certificate that is shown where an endpoint asks for one.
+    pub cert: Option<PathBuf>,
+    /// Absolute path of its private key.
+    pub key: Option<PathBuf>,
+    /// Whether nothing is verified.
+    pub insecure: bool,
+    /// What the files held.
+    #[serde(skip)]
+    pub pem: ClientPem,
+}
+
+/// What a client trusts and proves itself by, as PEM texts. Shown to nobody.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct ClientPem {
+    /// The roots of the servers' certificates; without them nothing is verified.
+    pub ca: Option<String>,
+    /// A certificate, with those that lead to its root, and its key.
+    pub own: Option<(String, String)>,
+}
+
+impl fmt::Debug for ClientPem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClientPem")
     }
 }
 

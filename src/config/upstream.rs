@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::endpoint::{Endpoint, Transports};
 use super::file::{HealthFile, TargetFile, UpstreamFile};
+use super::tls::UpstreamTls;
 use super::values::{Period, Timeout};
 
 /// One `[upstreams.NAME]` entry.
@@ -26,6 +27,8 @@ pub struct Upstream {
     pub passive: Passive,
     /// A PROXY header before everything else.
     pub send_proxy: SendProxy,
+    /// TLS to the endpoints.
+    pub tls: Option<UpstreamTls>,
     /// How long the addresses of a name are used.
     pub dns: Period,
 }
@@ -151,6 +154,8 @@ pub(super) fn merge(name: &str, file: &UpstreamFile, to: Vec<Target>) -> Upstrea
             ejection: passive.and_then(|p| p.ejection).unwrap_or(Timeout::after_secs(10)),
         },
         send_proxy: file.send_proxy.unwrap_or(SendProxy::Off),
+        // Read by the check.
+        tls: None,
         dns: file.dns.unwrap_or(Period::after_secs(30)),
     }
 }

@@ -11,9 +11,10 @@ use super::{
     StreamService,
 };
 use crate::config::{
-    Catalog, Finding, Findings, HandlerType, MinVersion, Pem, PemError, Timeouts, Transports, Validity,
+    Catalog, ClientPem, Finding, Findings, HandlerType, MinVersion, Pem, PemError, Timeouts, Transports,
+    Validity,
 };
-use crate::net::tls::Acceptor;
+use crate::net::tls::{Acceptor, Connector};
 
 /// A handler made for a listener.
 #[derive(Clone)]
@@ -110,6 +111,10 @@ impl Registry {
 impl Catalog for Registry {
     fn check_pem(&self, pem: &Pem) -> Result<Validity, PemError> {
         Acceptor::new(pem, MinVersion::V12, &[]).map(|acceptor| acceptor.validity())
+    }
+
+    fn check_client_pem(&self, pem: &ClientPem) -> Result<Option<Validity>, PemError> {
+        Connector::client(pem).map(|(_, validity)| validity)
     }
 
     fn types(&self) -> Vec<&dyn HandlerType> {

@@ -56,6 +56,8 @@ struct Way {
     held: Option<(Chunk, usize)>,
     pipe: Option<Pipe>,
     full_reads: u32,
+    /// Whether TLS may hold something that the peer did not take.
+    unflushed: bool,
     ended: bool,
     shut: bool,
 }
@@ -70,23 +72,18 @@ struct Pipe {
 
 impl Conn {
     /// Carries what comes to `other`, and what comes from there back. Everything is counted and stands under the
-    /// conn's clocks. Bytes that were read already go first.
-    pub async fn relay(&mut self, other: &mut Stream, first: &[u8]) -> Relayed {
-        self.carry(other, first, Until::Both).await
+    /// conn's clocks.
+    pub async fn relay(&mut self, other: &mut Stream) -> Relayed {
+        self.carry(other, Until::Both).await
     }
 
     /// The same until `other` has ended and all that came from it has been passed on. That it takes no more of what
     /// comes to it is its own affair: it may still have something to say.
     pub async fn relay_until_other_ends(&mut self, other: &mut Stream) -> Relayed {
-        self.carry(other, &[], Until::Other).await
+        self.carry(other, Until::Other).await
     }
 
-    async fn carry(&mut self, other: &mut Stream, first: &[u8], until: Until) -> Relayed {
-        if !first.is_empty()
-            && let Err(error) = tokio::io::AsyncWriteExt::write_all(other, first).await
-        {
-            return Relayed::OtherFailed(error);
-        }
+    async fn carry(&mut self, other: &mut Stream, until: Until) -> Relayed {
         let (mut there, mut back) = (Way::default(), Way::default());
         poll_fn(|cx| {
             // Both are polled each time: either may have been woken.
@@ -155,7 +152,7 @@ impl Way {
     }
 
     fn is_holding(&self) -> bool {
-        self.held.is_some() || self.pipe.as_ref().is_some_and(|pipe| pipe.held > 0)
+        self.held.is_some() || self.unflushed || self.pipe.as_ref().is_some_and(|pipe| pipe.held > 0)
     }
 
     fn advance(
@@ -229,7 +226,17 @@ impl Way {
             }
             if *at == chunk.len() {
                 self.held = None;
+                let to = if towards == Towards::Other { &*other } else { conn.stream() };
+                self.unflushed = !to.is_plain();
             }
+        }
+        if self.unflushed {
+            let flushed = match towards {
+                Towards::Other => Pin::new(&mut *other).poll_flush(cx),
+                Towards::Conn => Pin::new(&mut *conn).poll_flush(cx),
+            };
+            ready!(flushed).map_err(|error| (Side::To, error))?;
+            self.unflushed = false;
         }
         Poll::Ready(Ok(()))
     }

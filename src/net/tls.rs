@@ -1,4 +1,4 @@
-//! TLS on accepted streams. Every type of rustls stays in here.
+//! TLS on accepted streams, and to upstreams. Every type of rustls stays in here.
 //!
 //! An [`Acceptor`] is made of PEM texts, so that whatever is wrong with them shows when they are read and not
 //! at a handshake. It is cheap to clone, and its clones share the key of their session tickets: a client
@@ -7,7 +7,7 @@
 
 mod connector;
 
-pub use connector::Connector;
+pub use connector::{Connector, is_alert};
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -21,7 +21,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{Error, HandshakeKind, ProtocolVersion, RootCertStore, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_rustls::{TlsAcceptor, server};
+use tokio_rustls::TlsAcceptor;
 
 use crate::config::{MinVersion, Pem, PemError, Validity};
 use crate::stats::{TlsFailure, TlsVersion};
@@ -66,7 +66,7 @@ pub struct Acceptor {
 /// A stream after its handshake. Its shutdown sends close_notify; an end without one is an error of the read
 /// ([`io::ErrorKind::UnexpectedEof`]), so that nobody can cut a transfer short unseen.
 #[derive(Debug)]
-pub struct TlsStream<S>(server::TlsStream<S>);
+pub struct TlsStream<S>(tokio_rustls::TlsStream<S>);
 
 impl Acceptor {
     /// By a certificate, the oldest version that is spoken, and the protocols offered by ALPN, the preferred
@@ -78,8 +78,7 @@ impl Acceptor {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let chain = certificates(pem.cert.as_bytes()).map_err(PemError::Cert)?;
         let validity = validity_of(&chain[0]).map_err(PemError::Cert)?;
-        let key = PrivateKeyDer::from_pem_slice(pem.key.as_bytes())
-            .map_err(|_| PemError::Key("no private key in PEM format is in it".into()))?;
+        let key = private_key(&pem.key)?;
         let versions: &[_] = match oldest {
             MinVersion::V12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
             MinVersion::V13 => &[&rustls::version::TLS13],
@@ -96,10 +95,7 @@ impl Acceptor {
             }
             None => builder.with_no_client_auth(),
         };
-        let mut config = builder.with_single_cert(chain, key).map_err(|error| match error {
-            Error::InconsistentKeys(_) => PemError::Key("it is not the key of the certificate".into()),
-            other => PemError::Key(other.to_string()),
-        })?;
+        let mut config = builder.with_single_cert(chain, key).map_err(key_error)?;
         config.ticketer = aws_lc_rs::Ticketer::new().map_err(|error| PemError::Key(error.to_string()))?;
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         Ok(Acceptor { tls: Arc::new(config).into(), validity })
@@ -120,7 +116,7 @@ impl Acceptor {
     {
         let limit = |conn: &mut rustls::ServerConnection| conn.set_buffer_limit(Some(BUFFER));
         match self.tls.accept_with(stream, limit).into_fallible().await {
-            Ok(stream) => Ok(TlsStream(stream)),
+            Ok(stream) => Ok(TlsStream(stream.into())),
             Err((source, stream)) => Err((HandshakeError { reason: reason_of(&source), source }, stream)),
         }
     }
@@ -147,10 +143,18 @@ impl<S> TlsStream<S> {
                 _ => TlsVersion::V13,
             },
             cipher_suite,
-            sni: conn.server_name().map(str::to_owned),
+            sni: self.asked_for().map(str::to_owned),
             alpn: conn.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned()),
             client,
             resumed: conn.handshake_kind() == Some(HandshakeKind::Resumed),
+        }
+    }
+
+    /// What the client asked for, where this side is the server.
+    fn asked_for(&self) -> Option<&str> {
+        match &self.0 {
+            tokio_rustls::TlsStream::Server(stream) => stream.get_ref().1.server_name(),
+            tokio_rustls::TlsStream::Client(_) => None,
         }
     }
 
@@ -166,6 +170,18 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
         Ok(chain) if chain.is_empty() => Err("no certificate in PEM format is in it".into()),
         Ok(chain) => Ok(chain),
         Err(error) => Err(format!("not PEM: {error}")),
+    }
+}
+
+fn private_key(pem: &str) -> Result<PrivateKeyDer<'static>, PemError> {
+    PrivateKeyDer::from_pem_slice(pem.as_bytes())
+        .map_err(|_| PemError::Key("no private key in PEM format is in it".into()))
+}
+
+fn key_error(error: Error) -> PemError {
+    match error {
+        Error::InconsistentKeys(_) => PemError::Key("it is not the key of the certificate".into()),
+        other => PemError::Key(other.to_string()),
     }
 }
 

@@ -6,10 +6,12 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
 
 use super::member::Member;
+use super::tls::Secure;
 use crate::config::{Endpoint, Host, HostPort, UnixAddress};
 use crate::net::Stream;
 use crate::stats::ConnectFailure;
@@ -49,23 +51,45 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Connects within `timeout`. A name's addresses are kept for `dns`.
-pub(super) async fn dial(member: &Member, timeout: Duration, dns: Duration) -> Result<Stream, Failure> {
+/// How a member is connected.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Dialling<'a> {
+    /// How long all of it may take.
+    pub(super) timeout: Duration,
+    /// How long a name's addresses are kept.
+    pub(super) dns: Duration,
+    /// A PROXY header, before everything else.
+    pub(super) header: &'a [u8],
+    /// TLS after it.
+    pub(super) tls: Option<&'a Secure>,
+}
+
+/// Connects, says the header, and begins TLS where it is wanted.
+pub(super) async fn dial(member: &Member, how: Dialling<'_>) -> Result<Stream, Failure> {
     let connecting = async {
-        match member.endpoint() {
-            Endpoint::Tcp(at) => {
-                let addresses = resolve(member, at, dns).await?;
-                let stream = happy_eyeballs(addresses).await?;
-                stream.set_nodelay(true)?;
-                Ok(Stream::Tcp(stream))
-            }
-            Endpoint::Unix(at) => Ok(Stream::Unix(unix(at).await?)),
-            other => Err(io::Error::other(format!("{other} is not for connections")).into()),
+        let mut stream = connect(member, how.dns).await?;
+        stream.write_all(how.header).await?;
+        match how.tls {
+            Some(tls) => tls.begin(member.endpoint(), stream).await,
+            None => Ok(stream),
         }
     };
-    match tokio::time::timeout(timeout, connecting).await {
+    match tokio::time::timeout(how.timeout, connecting).await {
         Ok(result) => result,
         Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+    }
+}
+
+async fn connect(member: &Member, dns: Duration) -> Result<Stream, Failure> {
+    match member.endpoint() {
+        Endpoint::Tcp(at) => {
+            let addresses = resolve(member, at, dns).await?;
+            let stream = happy_eyeballs(addresses).await?;
+            stream.set_nodelay(true)?;
+            Ok(Stream::Tcp(stream))
+        }
+        Endpoint::Unix(at) => Ok(Stream::Unix(unix(at).await?)),
+        other => Err(io::Error::other(format!("{other} is not for connections")).into()),
     }
 }
 

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use proxy_header::ProxyHeader;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::runtime::Handle;
 
 use super::datagrams::Datagrams;
-use super::dial::dial;
+use super::dial::{Dialling, dial};
 use super::member::{Admin, Member};
-use crate::config::{Endpoint, Health, HealthKind, Upstream};
+use super::tls::Secure;
+use crate::config::{Endpoint, Health, HealthKind, SendProxy, Upstream};
 use crate::net::Stream;
 use crate::stats::CloseReason;
 
@@ -19,17 +21,45 @@ use crate::stats::CloseReason;
 const LONGEST_ANSWER: usize = 64 * 1024;
 
 /// Starts, replaces or ends the probes of a member. Without any it counts as healthy.
-pub(super) fn start(upstream: &Arc<str>, member: &Arc<Member>, config: &Upstream, data: &Handle) {
+pub(super) fn start(
+    upstream: &Arc<str>,
+    member: &Arc<Member>,
+    config: &Upstream,
+    tls: Option<Secure>,
+    data: &Handle,
+) {
     member.stop_probe();
     let Some(health) = config.health.clone() else {
         member.set_healthy(true);
         return;
     };
-    let probing = run(upstream.clone(), Arc::downgrade(member), health, config.dns.get());
+    let probing = Probing { health, dns: config.dns.get(), header: header(config.send_proxy), tls };
+    let probing = run(upstream.clone(), Arc::downgrade(member), probing);
     *member.locked(&member.probe) = Some(data.spawn(probing).abort_handle());
 }
 
-async fn run(upstream: Arc<str>, member: std::sync::Weak<Member>, health: Health, dns: Duration) {
+/// How a member is probed.
+struct Probing {
+    health: Health,
+    dns: Duration,
+    header: Vec<u8>,
+    tls: Option<Secure>,
+}
+
+/// A header that says that the connection is the gateway's own.
+fn header(version: SendProxy) -> Vec<u8> {
+    let (header, mut bytes) = (ProxyHeader::with_local(), Vec::new());
+    // One without addresses can always be written.
+    let _ = match version {
+        SendProxy::Off => Ok(()),
+        SendProxy::V1 => header.encode_v1(&mut bytes),
+        SendProxy::V2 => header.encode_v2(&mut bytes),
+    };
+    bytes
+}
+
+async fn run(upstream: Arc<str>, member: std::sync::Weak<Member>, probing: Probing) {
+    let health = &probing.health;
     let (mut good, mut bad) = (0, 0);
     // The first answer counts at once: nobody knows yet whether it works.
     let mut is_first = true;
@@ -37,7 +67,7 @@ async fn run(upstream: Arc<str>, member: std::sync::Weak<Member>, health: Health
         {
             let Some(member) = member.upgrade() else { return };
             if member.admin() != Admin::Down {
-                let result = tokio::time::timeout(health.timeout.get(), probe(&member, &health, dns)).await;
+                let result = tokio::time::timeout(health.timeout.get(), probe(&member, &probing)).await;
                 let result = result.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
                 member.account().health_checks.fetch_add(1, Relaxed);
                 match &result {
@@ -47,7 +77,7 @@ async fn run(upstream: Arc<str>, member: std::sync::Weak<Member>, health: Health
                         member.account().health_check_failures.fetch_add(1, Relaxed);
                     }
                 }
-                judge(&upstream, &member, &health, result, (good, bad), is_first);
+                judge(&upstream, &member, health, result, (good, bad), is_first);
                 is_first = false;
             }
         }
@@ -86,12 +116,13 @@ fn judge(
     }
 }
 
-async fn probe(member: &Member, health: &Health, dns: Duration) -> io::Result<()> {
+async fn probe(member: &Member, probing: &Probing) -> io::Result<()> {
+    let health = &probing.health;
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     match health.kind {
-        HealthKind::Tcp => connect(member, health, dns).await.map(drop),
+        HealthKind::Tcp => connect(member, probing).await.map(drop),
         HealthKind::Http => {
-            let stream = connect(member, health, dns).await?;
+            let stream = connect(member, probing).await?;
             let host = match member.endpoint() {
                 Endpoint::Tcp(at) => at.to_string(),
                 _ => "localhost".into(),
@@ -109,14 +140,14 @@ async fn probe(member: &Member, health: &Health, dns: Duration) -> io::Result<()
             }
         }
         HealthKind::SendExpect => {
-            let stream = connect(member, health, dns).await?;
+            let stream = connect(member, probing).await?;
             let expect = text(&health.expect);
             let found = |answer: &[u8]| contains(answer, expect.as_bytes());
             let answer = ask(stream, text(&health.send).as_bytes(), found).await?;
             if found(&answer) { Ok(()) } else { Err(io::Error::other("the answer is not the expected one")) }
         }
         HealthKind::Udp => {
-            let answer = datagram(member, text(&health.send).as_bytes(), dns).await?;
+            let answer = datagram(member, text(&health.send).as_bytes(), probing.dns).await?;
             match contains(&answer, text(&health.expect).as_bytes()) {
                 true => Ok(()),
                 false => Err(io::Error::other("the answer is not the expected one")),
@@ -125,13 +156,16 @@ async fn probe(member: &Member, health: &Health, dns: Duration) -> io::Result<()
     }
 }
 
-async fn connect(member: &Member, health: &Health, dns: Duration) -> io::Result<Stream> {
-    dial(member, health.timeout.get(), dns).await.map_err(|failure| failure.error)
+async fn connect(member: &Member, probing: &Probing) -> io::Result<Stream> {
+    let Probing { health, dns, header, tls } = probing;
+    let how = Dialling { timeout: health.timeout.get(), dns: *dns, header, tls: tls.as_ref() };
+    dial(member, how).await.map_err(|failure| failure.error)
 }
 
 /// Sends, and reads until that is enough.
 async fn ask(mut stream: Stream, question: &[u8], enough: impl Fn(&[u8]) -> bool) -> io::Result<Vec<u8>> {
     stream.write_all(question).await?;
+    stream.flush().await?;
     let mut answer = Vec::new();
     while !enough(&answer) && answer.len() < LONGEST_ANSWER {
         let mut piece = [0; 1024];

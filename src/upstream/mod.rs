@@ -7,6 +7,7 @@ mod dial;
 mod health;
 mod member;
 mod pool;
+mod tls;
 
 pub use datagrams::Datagrams;
 pub use dial::Failure;

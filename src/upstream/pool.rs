@@ -2,18 +2,19 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::runtime::Handle;
 
 use super::balance::{Candidate, Table, choose};
 use super::datagrams::Datagrams;
-use super::dial::{Failure, dial};
+use super::dial::{Dialling, Failure, dial};
 use super::health;
 use super::member::{Admin, Member, MemberView};
+use super::tls::Secure;
 use crate::config::{Balance, Upstream};
 use crate::net::Stream;
-use crate::stats::{Meter, Stats, UpstreamAccount};
+use crate::stats::{ConnectFailure, Meter, Stats, UpstreamAccount};
 
 /// One upstream.
 #[derive(Debug)]
@@ -32,6 +33,7 @@ struct Setup {
     config: Option<Upstream>,
     members: Vec<Arc<Member>>,
     table: Option<Table>,
+    tls: Option<Secure>,
 }
 
 /// No member could be connected.
@@ -62,6 +64,38 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.member.account().leave(&self.meter);
+    }
+}
+
+/// How a member is dialled.
+trait Dial {
+    type Line;
+
+    async fn dial(&self, member: &Member, setup: &Setup, config: &Upstream) -> Result<Self::Line, Failure>;
+}
+
+/// For connections, with a PROXY header first.
+struct Streams<'a> {
+    header: &'a [u8],
+}
+
+impl Dial for Streams<'_> {
+    type Line = Stream;
+
+    async fn dial(&self, member: &Member, setup: &Setup, config: &Upstream) -> Result<Stream, Failure> {
+        let (timeout, dns) = (config.connect.timeout.get(), config.dns.get());
+        dial(member, Dialling { timeout, dns, header: self.header, tls: setup.tls.as_ref() }).await
+    }
+}
+
+/// For a flow of datagrams.
+struct Flow;
+
+impl Dial for Flow {
+    type Line = Datagrams;
+
+    async fn dial(&self, member: &Member, _: &Setup, config: &Upstream) -> Result<Datagrams, Failure> {
+        Datagrams::dial(member, config.connect.timeout.get(), config.dns.get()).await
     }
 }
 
@@ -115,15 +149,18 @@ impl Pool {
         let names = config.to.iter().filter(|to| !to.backup).map(|to| (to.endpoint.to_string(), to.weight));
         let table =
             (config.balance == Balance::Maglev).then(|| Table::new(&names.collect::<Vec<_>>())).flatten();
+        let kept = old.config.as_ref().is_some_and(|before| before.tls == config.tls);
+        // The same one as before, so that what began on one connection is resumed on another.
+        let tls = if kept { old.tls.clone() } else { config.tls.as_ref().map(Secure::new) };
         for member in &members {
             // The configuration has the last word on weights; what the operator said of states stays.
             member.set_weight(0);
-            health::start(&self.name, member, config, &self.data);
+            health::start(&self.name, member, config, tls.clone(), &self.data);
         }
         for gone in old.members.iter().filter(|old| !members.iter().any(|new| Arc::ptr_eq(old, new))) {
             gone.stop_probe();
         }
-        self.set(Setup { config: Some(config.clone()), members, table });
+        self.set(Setup { config: Some(config.clone()), members, table, tls });
     }
 
     /// It is not in the configuration any more; what it carries goes on.
@@ -171,13 +208,12 @@ impl Pool {
         true
     }
 
-    /// Connects a conn to a member, or to another one where that fails, before the client hears of anything.
+    /// Connects a conn to a member, with a PROXY header first, or to another one where that fails, before the client hears of anything.
     ///
     /// # Errors
     /// None is up, or none of those that were tried could be connected.
-    pub async fn connect(&self, meter: &Arc<Meter>) -> Result<(Lease, Stream), NoUpstream> {
-        let connected =
-            self.connect_by(meter, async |member, timeout, dns| dial(member, timeout, dns).await).await;
+    pub async fn connect(&self, meter: &Arc<Meter>, header: &[u8]) -> Result<(Lease, Stream), NoUpstream> {
+        let connected = self.connect_by(meter, Streams { header }).await;
         connected.inspect(|(lease, _)| lease.member.succeeded())
     }
 
@@ -186,7 +222,7 @@ impl Pool {
     /// # Errors
     /// As [`Pool::connect`].
     pub async fn connect_datagrams(&self, meter: &Arc<Meter>) -> Result<(Lease, Datagrams), NoUpstream> {
-        self.connect_by(meter, async |member, timeout, dns| Datagrams::dial(member, timeout, dns).await).await
+        self.connect_by(meter, Flow).await
     }
 
     /// What a flow is carried to has answered: for datagrams there is no other sign that somebody is there.
@@ -194,21 +230,25 @@ impl Pool {
         lease.member.succeeded();
     }
 
+    /// An endpoint that was connected did not take what TLS showed it after all.
+    pub fn refused(&self, lease: &Lease, error: &std::io::Error) {
+        let endpoint = lease.member.endpoint().to_string();
+        tracing::warn!(target: "polygate::upstream", upstream = %self.name, endpoint, %error, "TLS was refused");
+        lease.member.account().connected(Err(ConnectFailure::Tls));
+        self.failed(lease, error);
+    }
+
     /// What a flow was carried to does not answer any more.
     pub fn failed(&self, lease: &Lease, error: &std::io::Error) {
         let endpoint = lease.member.endpoint().to_string();
-        tracing::debug!(target: "polygate::upstream", upstream = %self.name, endpoint, %error, "a flow failed");
+        tracing::debug!(target: "polygate::upstream", upstream = %self.name, endpoint, %error, "a connection failed");
         let setup = self.setup();
         if setup.config.as_ref().is_some_and(|config| lease.member.failed(&config.passive)) {
             self.ejected(&lease.member);
         }
     }
 
-    async fn connect_by<T>(
-        &self,
-        meter: &Arc<Meter>,
-        dial: impl AsyncFn(&Member, Duration, Duration) -> Result<T, Failure>,
-    ) -> Result<(Lease, T), NoUpstream> {
+    async fn connect_by<D: Dial>(&self, meter: &Arc<Meter>, how: D) -> Result<(Lease, D::Line), NoUpstream> {
         let setup = self.setup();
         let config = setup.config.as_ref().ok_or(NoUpstream::NoneUp)?;
         let mut tried = Vec::new();
@@ -219,7 +259,7 @@ impl Pool {
             member.account().enter(meter);
             let lease = Lease { member: member.clone(), meter: meter.clone() };
             let started = Instant::now();
-            match dial(&member, config.connect.timeout.get(), config.dns.get()).await {
+            match how.dial(&member, &setup, config).await {
                 Ok(stream) => {
                     member.account().connected(Ok(started.elapsed().as_secs_f64()));
                     return Ok((lease, stream));
@@ -227,7 +267,12 @@ impl Pool {
                 Err(failure) => {
                     member.account().connected(Err(failure.reason));
                     let endpoint = member.endpoint().to_string();
-                    tracing::debug!(target: "polygate::upstream", upstream = %self.name, endpoint, %failure, "cannot connect");
+                    if failure.reason == ConnectFailure::Tls {
+                        // No passing trouble: somebody has to look at certificates.
+                        tracing::warn!(target: "polygate::upstream", upstream = %self.name, endpoint, %failure, "cannot connect");
+                    } else {
+                        tracing::debug!(target: "polygate::upstream", upstream = %self.name, endpoint, %failure, "cannot connect");
+                    }
                     if member.failed(&config.passive) {
                         self.ejected(&member);
                     }

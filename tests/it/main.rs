@@ -26,6 +26,7 @@ mod examples_config;
 mod exec;
 mod flows;
 mod forward;
+mod forward_tls;
 mod http;
 mod http2;
 mod http_rules;

@@ -108,6 +108,8 @@ fn the_reference_has_every_key_and_no_other() {
         let keys = ["", ".cert", ".key", ".client_ca", ".min_version"];
         written.extend(keys.map(|key| format!("{table}{key}")));
     }
+    let keys = ["", ".server_name", ".ca", ".cert", ".key", ".insecure"];
+    written.extend(keys.map(|key| format!("upstreams.*.tls{key}")));
     assert_eq!(written, known);
 
     for kind in builtin().types() {

@@ -8,6 +8,7 @@ pub(super) mod binds;
 pub(super) mod fit;
 pub(super) mod handlers;
 mod tls;
+mod upstream_tls;
 pub(super) mod upstreams;
 
 use std::path::Path;
@@ -62,7 +63,8 @@ impl Checker<'_, '_> {
         let usual = self.file.defaults.as_ref().and_then(|file| file.tls.as_ref());
         let usual = self.tls(usual, &defaults.child("tls"));
 
-        let upstreams = Upstreams::read(self.file, self.tree, self.state_dir, self.report);
+        let mut upstreams = Upstreams::read(self.file, self.tree, self.state_dir, self.report);
+        self.upstreams_tls(&mut upstreams);
         let mut handlers = Handlers::read(self.file, self.tree, self.catalog, self.report);
         let mut found = Vec::new();
         for (name, listener) in self.file.listeners.iter().flat_map(|table| &table.0) {

@@ -8,7 +8,7 @@ use crate::config::diagnostic::Severity;
 use crate::config::endpoint::Endpoint;
 use crate::config::file::{ListenerFile, OneOrMany, TlsFile};
 use crate::config::text::{BadValue, FilePath};
-use crate::config::tls::{MinVersion, Pem, PemError, ProxyProtocol, Tls};
+use crate::config::tls::{MinVersion, Pem, PemError, ProxyProtocol, Tls, Validity};
 use crate::config::tree::Pointer;
 
 /// A certificate that ends sooner is warned of.
@@ -32,7 +32,11 @@ impl Checker<'_, '_> {
         Some(Tls { cert: cert.0, key: key.0, client_ca: client_path, min_version, pem })
     }
 
-    fn pem(&mut self, path: Option<&FilePath>, at: &Pointer) -> Option<(std::path::PathBuf, String)> {
+    pub(super) fn pem(
+        &mut self,
+        path: Option<&FilePath>,
+        at: &Pointer,
+    ) -> Option<(std::path::PathBuf, String)> {
         let path = &path?.0;
         match self.sources.read(path) {
             Ok(text) => Some((self.sources.folder.join(path), text)),
@@ -59,22 +63,25 @@ impl Checker<'_, '_> {
                 return None;
             }
         };
+        self.lasts(validity, &at.child("cert"))
+    }
+
+    /// Whether a certificate is valid, and for how long.
+    pub(super) fn lasts(&mut self, validity: Validity, at: &Pointer) -> Option<()> {
+        let mut say = |severity, what: String| {
+            self.report.at_value(severity, self.tree, at, BadValue::new(what));
+        };
         let (now, until) = (SystemTime::now(), date(validity.until));
         if validity.until <= now {
-            say(
-                Severity::Error,
-                "cert",
-                BadValue::new(format!("the certificate has expired: it was valid until {until}")),
-            );
+            say(Severity::Error, format!("the certificate has expired: it was valid until {until}"));
             return None;
         }
         if validity.until < now + NEAR {
-            let warning = format!("the certificate is near its end: it is valid until {until}");
-            say(Severity::Warning, "cert", BadValue::new(warning));
+            say(Severity::Warning, format!("the certificate is near its end: it is valid until {until}"));
         }
         if validity.from > now {
             let warning = format!("the certificate is not valid yet: it begins at {}", date(validity.from));
-            say(Severity::Warning, "cert", BadValue::new(warning));
+            say(Severity::Warning, warning);
         }
         Some(())
     }

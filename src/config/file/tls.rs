@@ -23,6 +23,23 @@ pub(in crate::config) struct TlsFile {
     pub(in crate::config) min_version: Option<MinVersion>,
 }
 
+/// `tls` of an upstream
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(in crate::config) struct UpstreamTlsFile {
+    /// The name or address that the endpoints' certificates must be for. Default: the host of each endpoint; required
+    /// for Unix sockets.
+    pub(in crate::config) server_name: Option<String>,
+    /// File with the roots that are trusted, in PEM format. Default: those of the system.
+    pub(in crate::config) ca: Option<FilePath>,
+    /// File with the certificate that is shown where an endpoint asks for one. Default: none.
+    pub(in crate::config) cert: Option<FilePath>,
+    /// File with its private key.
+    pub(in crate::config) key: Option<FilePath>,
+    /// Whether the endpoints' certificates are taken unseen. Default: false.
+    pub(in crate::config) insecure: Option<bool>,
+}
+
 /// `proxy_protocol`
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

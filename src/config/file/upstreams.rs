@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::List;
+use super::{List, UpstreamTlsFile};
 use crate::config::endpoint::Endpoint;
 use crate::config::upstream::{Balance, HealthKind, SendProxy};
 use crate::config::values::{Period, Timeout};
@@ -27,6 +27,8 @@ pub(in crate::config) struct UpstreamFile {
     pub(in crate::config) passive: Option<PassiveFile>,
     /// A PROXY header that tells the endpoint who the client is. Default: "off".
     pub(in crate::config) send_proxy: Option<SendProxy>,
+    /// TLS to the endpoints. Default: none.
+    pub(in crate::config) tls: Option<UpstreamTlsFile>,
     /// How long the addresses of a name are used before it is resolved again. Default: "30s".
     pub(in crate::config) dns: Option<Period>,
 }

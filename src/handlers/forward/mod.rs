@@ -17,7 +17,8 @@ use crate::config::{SendProxy, Timeout, Timeouts, Transports};
 use crate::handler::{
     Answer, BuildError, Conn, Context, Counter, DatagramHandler, Handler, Packet, StreamHandler,
 };
-use crate::net::Relayed;
+use crate::net::tls::is_alert;
+use crate::net::{Relayed, Stream};
 use crate::stats::{CloseReason, Peer};
 use crate::upstream::Pool;
 use flows::Flows;
@@ -88,7 +89,7 @@ impl StreamHandler for Forward {
     async fn serve(&self, conn: &mut Conn) -> io::Result<()> {
         conn.describe("upstream", self.pool.name());
         let meter = conn.meter().clone();
-        let (lease, mut stream) = match self.pool.connect(&meter).await {
+        let (lease, mut stream) = match self.pool.connect(&meter, &self.header(conn)).await {
             Ok(connected) => connected,
             Err(error) => {
                 tracing::warn!(target: "polygate::upstream", conn = conn.id().0, listener = conn.listener(), upstream = self.pool.name(), %error, "refused");
@@ -97,8 +98,10 @@ impl StreamHandler for Forward {
             }
         };
         conn.describe("endpoint", lease.member().endpoint().to_string());
-        let header = self.header(conn);
-        match conn.relay(&mut stream, &header).await {
+        if let Stream::Tls(tls) = &stream {
+            conn.describe("upstream_tls", tls.facts().version.as_str());
+        }
+        match conn.relay(&mut stream).await {
             Relayed::Done => Ok(()),
             Relayed::ConnFailed(error) => {
                 // The endpoint must not take what it got for all there was.
@@ -107,6 +110,9 @@ impl StreamHandler for Forward {
             }
             Relayed::OtherFailed(error) => {
                 tracing::debug!(target: "polygate::upstream", conn = conn.id().0, upstream = self.pool.name(), %error, "the endpoint failed");
+                if is_alert(&error) {
+                    self.pool.refused(&lease, &error);
+                }
                 conn.ends_because(CloseReason::Upstream);
                 conn.reset_on_close();
                 Ok(())
