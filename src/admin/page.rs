@@ -19,7 +19,8 @@ use super::openapi::{Fault, NotFound, Refused};
 use super::problem::Error;
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
-                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+                      require-trusted-types-for 'script'; trusted-types 'none'";
 
 macro_rules! files {
     ($($name:literal)*) => {
@@ -34,11 +35,11 @@ const FILES: [(&str, &[u8]); 15] = files![
     "upstreams.js"
 ];
 
-/// Each file's ETag: the first half of its SHA-256.
+/// Each file's ETag: the first half of its SHA-256. Weak, since an answer may be compressed or not (RFC 9110, 8.8.3).
 static TAGS: LazyLock<Vec<String>> = LazyLock::new(|| {
     let tag = |bytes: &[u8]| {
         let digest = Sha256::digest(bytes);
-        format!("\"{}\"", digest[..16].iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+        format!("W/\"{}\"", digest[..16].iter().map(|byte| format!("{byte:02x}")).collect::<String>())
     };
     FILES.iter().map(|(_, bytes)| tag(bytes)).collect()
 });
@@ -80,8 +81,8 @@ fn answer(at: usize, asked: &HeaderMap) -> Response {
     let ((name, bytes), tag) = (FILES[at], TAGS[at].as_str());
     let has_it = asked.get_all(header::IF_NONE_MATCH).iter().any(|tags| {
         let mut tags = tags.to_str().unwrap_or_default().split(',');
-        // A cache may have weakened it by compressing (RFC 9110, 13.1.2).
-        tags.any(|one| matches!(one.trim().trim_start_matches("W/"), one if one == tag || one == "*"))
+        // Compared weakly (RFC 9110, 13.1.2).
+        tags.any(|one| matches!(one.trim(), one if one == tag || one == "*"))
     });
     let kind = match name.rsplit_once('.') {
         Some((_, "html")) => "text/html; charset=utf-8",

@@ -4,7 +4,16 @@ import { fetchWithToken } from "./api.js";
 
 const KEPT = 500;
 const SILENCE_MS = 40_000;
+const HIDDEN_MS = 30_000;
 const USUAL = ["config", "listener", "lifecycle", "login", "transfer", "limit", "panic", "upstream", "stats"];
+
+/** Waits until the tab is looked at. */
+function visible() {
+  if (!document.hidden) return Promise.resolve();
+  return new Promise((shown) => {
+    document.addEventListener("visibilitychange", () => document.hidden || shown());
+  });
+}
 
 /** Tells of `event`s, and of being `connected` or `disconnected`. */
 export class Live extends EventTarget {
@@ -27,9 +36,11 @@ export class Live extends EventTarget {
 
   async run() {
     let wait = 250;
+    document.addEventListener("visibilitychange", () => this.rest());
     for (;;) {
       this.abort = new AbortController();
       try {
+        await visible();
         await this.read(() => { wait = 250; });
       } catch (error) {
         if (error.name === "AbortError" && !this.silent) continue;
@@ -39,6 +50,12 @@ export class Live extends EventTarget {
       await new Promise((done) => setTimeout(done, wait * (0.75 + Math.random() / 2)));
       wait = Math.min(wait * 2, 5_000);
     }
+  }
+
+  /** A tab that is hidden for a while lets its connection go: a browser opens few to a host. */
+  rest() {
+    clearTimeout(this.resting);
+    if (document.hidden) this.resting = setTimeout(() => this.abort.abort(), HIDDEN_MS);
   }
 
   async read(begun) {
