@@ -15,6 +15,8 @@ pub struct Account {
     pub name: String,
     /// Its own quota in bytes; none is the configured one.
     pub quota: Option<u64>,
+    /// Its own bandwidth in bytes a second, where a handler asks: 0 is no limit, none is the handler's.
+    pub bandwidth: Option<u64>,
     /// Whether it may change nothing.
     pub read_only: bool,
     /// Whether it may not log in.
@@ -34,6 +36,8 @@ pub struct Changes {
     pub password: Option<String>,
     /// Its own quota in bytes, or (`Some(None)`) the configured one.
     pub quota: Option<Option<u64>>,
+    /// Its own bandwidth in bytes a second (0: no limit), or (`Some(None)`) that of the handler.
+    pub bandwidth: Option<Option<u64>>,
     /// Whether it may change nothing.
     pub read_only: Option<bool>,
     /// Whether it may not log in.

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use super::{Account, AccountError, Changes};
 
 /// The version of the tables.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// How much older than now the last login must be to be written again.
 const LOGIN_PRECISION: Duration = Duration::from_secs(60);
@@ -91,6 +91,7 @@ fn prepare(connection: &Connection) -> Result<(), String> {
     match version {
         VERSION => Ok(()),
         0 => connection.execute_batch(TABLES).map_err(text),
+        1 => connection.execute_batch(TO_VERSION_2).map_err(text),
         newer => Err(format!("it has version {newer}, this polygate reads version {VERSION}")),
     }
 }
@@ -101,24 +102,37 @@ const TABLES: &str = "
         name TEXT PRIMARY KEY NOT NULL,
         password TEXT NOT NULL,
         quota_bytes INTEGER,
+        bandwidth_bytes_per_second INTEGER,
         read_only INTEGER NOT NULL,
         disabled INTEGER NOT NULL,
         home TEXT NOT NULL UNIQUE,
         created_at INTEGER NOT NULL,
         last_login_at INTEGER
     ) STRICT, WITHOUT ROWID;
-    PRAGMA user_version = 1;
+    PRAGMA user_version = 2;
     COMMIT;
 ";
 
-const COLUMNS: &str = "name, quota_bytes, read_only, disabled, home, created_at, last_login_at";
+/// Version 1 had no bandwidth.
+const TO_VERSION_2: &str = "
+    BEGIN;
+    ALTER TABLE accounts ADD COLUMN bandwidth_bytes_per_second INTEGER;
+    PRAGMA user_version = 2;
+    COMMIT;
+";
+
+const COLUMNS: &str =
+    "name, quota_bytes, read_only, disabled, home, created_at, last_login_at, bandwidth_bytes_per_second";
 
 fn account(row: &Row<'_>) -> rusqlite::Result<Account> {
     let quota: Option<i64> = row.get(1)?;
     let last: Option<i64> = row.get(6)?;
+    let bandwidth: Option<i64> = row.get(7)?;
+    let unsigned = |bytes| u64::try_from(bytes).unwrap_or(0);
     Ok(Account {
         name: row.get(0)?,
-        quota: quota.map(|quota| u64::try_from(quota).unwrap_or(0)),
+        quota: quota.map(unsigned),
+        bandwidth: bandwidth.map(unsigned),
         read_only: row.get(2)?,
         disabled: row.get(3)?,
         home: row.get(4)?,
@@ -155,13 +169,14 @@ impl Database for Sqlite {
     fn find(&mut self, name: &str) -> Result<Option<(Account, String)>, AccountError> {
         let query = format!("SELECT {COLUMNS}, password FROM accounts WHERE name = ?1");
         let mut query = self.connection.prepare_cached(&query)?;
-        Ok(query.query_row([name], |row| Ok((account(row)?, row.get(7)?))).optional()?)
+        Ok(query.query_row([name], |row| Ok((account(row)?, row.get(8)?))).optional()?)
     }
 
     fn insert(&mut self, account: &Account, hash: &str) -> Result<(), AccountError> {
         self.connection.execute(
-            "INSERT INTO accounts (name, password, quota_bytes, read_only, disabled, home, created_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO accounts
+             (name, password, quota_bytes, read_only, disabled, home, created_at, bandwidth_bytes_per_second)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             params![
                 account.name,
                 hash,
@@ -169,7 +184,8 @@ impl Database for Sqlite {
                 account.read_only,
                 account.disabled,
                 account.home,
-                seconds(account.created_at)
+                seconds(account.created_at),
+                bytes(account.bandwidth)
             ],
         )?;
         Ok(())
@@ -186,6 +202,9 @@ impl Database for Sqlite {
         }
         if let Some(quota) = changes.quota {
             set("quota_bytes", &bytes(quota))?;
+        }
+        if let Some(bandwidth) = changes.bandwidth {
+            set("bandwidth_bytes_per_second", &bytes(bandwidth))?;
         }
         if let Some(read_only) = changes.read_only {
             set("read_only", &read_only)?;
@@ -242,6 +261,7 @@ mod tests {
         Account {
             name: name.into(),
             quota: Some(u64::MAX),
+            bandwidth: None,
             read_only: true,
             disabled: false,
             home: name.into(),
@@ -261,6 +281,7 @@ mod tests {
         let changes = Changes {
             password: Some("other".into()),
             quota: Some(Some(7)),
+            bandwidth: Some(Some(9)),
             read_only: Some(false),
             disabled: Some(true),
         };
@@ -275,7 +296,7 @@ mod tests {
         let mut database = Sqlite::open(&path).unwrap();
         let (mut ann, hash) = database.find("ann").unwrap().unwrap();
         assert_eq!((ann.quota, ann.read_only, ann.disabled, hash.as_str()), (Some(7), false, true, "other"));
-        assert_eq!(ann.created_at, instant(1_000_000_000));
+        assert_eq!((ann.bandwidth, ann.created_at), (Some(9), instant(1_000_000_000)));
         database.logged_in(&ann, instant(2_000_000_000)).unwrap();
         ann.last_login_at = Some(instant(2_000_000_000));
         database.logged_in(&ann, instant(2_000_000_059)).unwrap();
@@ -284,6 +305,19 @@ mod tests {
         assert_eq!(database.count().unwrap(), 1);
         let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions());
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_file_of_an_earlier_version_is_brought_up_to_date() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("accounts.db");
+        let old = TABLES.replace("        bandwidth_bytes_per_second INTEGER,\n", "").replace("= 2", "= 1");
+        let insert = "INSERT INTO accounts VALUES ('ann', 'hash', 7, 0, 0, 'ann', 1, NULL);";
+        Connection::open(&path).unwrap().execute_batch(&format!("{old}{insert}")).unwrap();
+        for _ in 0..2 {
+            let (ann, _) = Sqlite::open(&path).unwrap().find("ann").unwrap().unwrap();
+            assert_eq!((ann.quota, ann.bandwidth), (Some(7), None));
+        }
     }
 
     #[test]

@@ -171,6 +171,7 @@ impl Accounts {
         let account = Account {
             name: name.into(),
             quota: changes.quota.flatten(),
+            bandwidth: changes.bandwidth.flatten(),
             read_only: changes.read_only.unwrap_or(false),
             disabled: changes.disabled.unwrap_or(false),
             home: name.into(),
@@ -299,6 +300,7 @@ fn quota_of(account: &Account, default: u64) -> u64 {
 /// Brings a home's account up to date.
 fn apply(usage: &Usage, account: &Account, default: u64) {
     usage.set_quota(quota_of(account, default));
+    usage.pace().set_own(account.bandwidth);
     usage.set_read_only(account.read_only);
     usage.set_closed(account.disabled);
 }

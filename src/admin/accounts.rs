@@ -34,6 +34,8 @@ struct Account {
     name: String,
     /// What it may hold.
     quota_bytes: u64,
+    /// How many bytes a second it may move, where the handler asks: 0 is no limit, null is what the handler says.
+    bandwidth_bytes_per_second: Option<u64>,
     /// What it holds: the sizes of its files, and what uploads under way have reserved. Null where they cannot be
     /// counted.
     used_bytes: Option<u64>,
@@ -62,6 +64,9 @@ struct NewAccount {
     /// Null or not there: `accounts.quota`, whatever that is.
     #[serde(default)]
     quota_bytes: Option<u64>,
+    /// 0: no limit. Null or not there: what the handler says.
+    #[serde(default)]
+    bandwidth_bytes_per_second: Option<u64>,
     /// Whether it may change nothing.
     #[serde(default)]
     read_only: bool,
@@ -82,6 +87,10 @@ struct AccountChanges {
     #[serde(deserialize_with = "given")]
     #[schema(value_type = Option<u64>)]
     quota_bytes: Option<Option<u64>>,
+    /// 0: no limit. Null: what the handler says.
+    #[serde(deserialize_with = "given")]
+    #[schema(value_type = Option<u64>)]
+    bandwidth_bytes_per_second: Option<Option<u64>>,
     /// Whether it may change nothing.
     #[serde(deserialize_with = "given")]
     #[schema(value_type = Option<bool>)]
@@ -166,6 +175,7 @@ async fn create(
     let changes = Changes {
         password: None,
         quota: new.quota_bytes.map(Some),
+        bandwidth: new.bandwidth_bytes_per_second.map(Some),
         read_only: Some(new.read_only),
         disabled: Some(new.disabled),
     };
@@ -198,6 +208,7 @@ async fn change(
     let changes = Changes {
         password: new.password,
         quota: new.quota_bytes,
+        bandwidth: new.bandwidth_bytes_per_second,
         read_only: new.read_only,
         disabled: new.disabled,
     };
@@ -240,6 +251,7 @@ async fn view(accounts: &Accounts, account: accounts::Account) -> Account {
     };
     Account {
         quota_bytes: account.quota.unwrap_or(accounts.default_quota()),
+        bandwidth_bytes_per_second: account.bandwidth,
         used_bytes: used,
         read_only: account.read_only,
         disabled: account.disabled,

@@ -40,6 +40,13 @@ pub(crate) enum Command {
         /// A size such as 500MB, or `default` for that of the configuration
         quota: Quota,
     },
+    /// Give an account another bandwidth
+    Bandwidth {
+        /// The account's name
+        name: String,
+        /// A size a second such as 10MiB, `off` for no limit, or `default` for that of the handler
+        bandwidth: Bandwidth,
+    },
     /// Let an account log in no more, and those who are logged in do nothing more
     Disable {
         /// The account's name
@@ -88,6 +95,21 @@ impl std::str::FromStr for Quota {
     }
 }
 
+/// A size a second, none, or the handler's.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bandwidth(Option<u64>);
+
+impl std::str::FromStr for Bandwidth {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Bandwidth(Some(0)));
+        }
+        text.parse().map(|Quota(size)| Bandwidth(size))
+    }
+}
+
 #[derive(Debug, Deserialize)]
 struct List {
     items: Vec<Account>,
@@ -98,6 +120,7 @@ struct List {
 struct Account {
     name: String,
     quota_bytes: u64,
+    bandwidth_bytes_per_second: Option<u64>,
     used_bytes: Option<u64>,
     read_only: bool,
     disabled: bool,
@@ -117,6 +140,10 @@ pub(crate) fn run(client: &Client, command: Command) -> Result<(), Failure> {
         }
         Command::Quota { name, quota } => {
             change(client, &name, &json!({ "quota_bytes": quota.0 }), "has a new quota")
+        }
+        Command::Bandwidth { name, bandwidth } => {
+            let changes = json!({ "bandwidth_bytes_per_second": bandwidth.0 });
+            change(client, &name, &changes, "has a new bandwidth")
         }
         Command::Disable { name } => change(client, &name, &json!({ "disabled": true }), "is disabled"),
         Command::Enable { name } => change(client, &name, &json!({ "disabled": false }), "is enabled"),
@@ -183,11 +210,12 @@ fn show(client: &Client, name: &str, output: Output) -> Result<(), Failure> {
     }
     let account: Account = answer.json()?;
     let text = format!(
-        "name        {}\nstate       {}\nused        {}\nquota       {}\nhome        {}\ncreated     {}\nlast login  {}\n",
+        "name        {}\nstate       {}\nused        {}\nquota       {}\nbandwidth   {}\nhome        {}\ncreated     {}\nlast login  {}\n",
         escape(&account.name),
         account.state(),
         account.used(),
         bytes(account.quota_bytes),
+        account.bandwidth(),
         escape(&account.home),
         escape(&account.created_at),
         escape(account.last_login_at.as_deref().unwrap_or("never")),
@@ -198,6 +226,14 @@ fn show(client: &Client, name: &str, output: Output) -> Result<(), Failure> {
 impl Account {
     fn used(&self) -> String {
         self.used_bytes.map_or_else(|| "unknown".into(), bytes)
+    }
+
+    fn bandwidth(&self) -> String {
+        match self.bandwidth_bytes_per_second {
+            None => "the handler's".into(),
+            Some(0) => "no limit".into(),
+            Some(rate) => format!("{}/s", bytes(rate)),
+        }
     }
 
     fn state(&self) -> String {

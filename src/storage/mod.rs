@@ -20,6 +20,7 @@
 pub mod disk;
 mod error;
 mod home;
+mod pace;
 mod path;
 mod pool;
 mod sink;
@@ -27,6 +28,7 @@ mod usage;
 
 pub use error::StorageError;
 pub use home::{Home, Listing};
+pub use pace::Pace;
 pub use path::HomePath;
 pub use pool::Pool;
 pub use sink::Sink;

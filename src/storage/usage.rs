@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::StorageError;
+use super::{Pace, StorageError};
 
 /// The account of one home, shared by everyone who is in it.
 ///
@@ -19,6 +19,7 @@ pub struct Usage {
     /// Held while names change and `used` with them.
     order: Mutex<()>,
     counted: tokio::sync::OnceCell<()>,
+    pace: Pace,
 }
 
 impl Usage {
@@ -31,6 +32,7 @@ impl Usage {
             closed: AtomicBool::new(false),
             order: Mutex::new(()),
             counted: tokio::sync::OnceCell::new(),
+            pace: Pace::default(),
         }
     }
 
@@ -72,6 +74,11 @@ impl Usage {
     /// Takes effect with the next operation.
     pub fn set_closed(&self, closed: bool) {
         self.closed.store(closed, Relaxed);
+    }
+
+    /// How fast its bytes may move, for handlers that ask.
+    pub fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     /// What is needed to look at files.

@@ -135,6 +135,34 @@ fn less_than_allo_said_is_not_complete() {
 }
 
 #[test]
+fn a_capped_account_moves_every_byte() {
+    // How fast is for the bucket's own tests; here its pieces have to fit together.
+    let gate = gate("bandwidth = '1MiB'");
+    let mut ftp = Ftp::ann(&gate);
+    let bytes = pattern(64 * 1024);
+    assert!(ftp.put("STOR f", &bytes).starts_with("226"));
+    assert_eq!(ftp.get("RETR f"), bytes);
+    ftp.asks("TYPE A", "200");
+    ftp.asks("DELE f", "250");
+    assert!(ftp.put("STOR t", "a\r\nb\r\n").starts_with("226"));
+    assert_eq!(ftp.text("RETR t"), "a\r\nb\r\n");
+}
+
+#[test]
+fn a_transfer_that_waits_for_its_turn_is_aborted_at_once() {
+    let gate = gate("bandwidth = '1B'");
+    let mut ftp = Ftp::ann(&gate);
+    let mut data = ftp.data();
+    ftp.asks("STOR f", "150");
+    data.write_all(&pattern(10_000)).unwrap();
+    // The first piece has gone through, and is paid off in an hour.
+    eventually("the first piece is there", || counted(&gate, "polygate_ftp_uploaded_bytes_total", &[]) > 0);
+    ftp.say("ABOR");
+    ftp.hears("426");
+    ftp.hears("226");
+}
+
+#[test]
 fn the_quota_is_met_to_the_byte() {
     let gate = gate("");
     let mut ftp = Ftp::ann(&gate);

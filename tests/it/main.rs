@@ -8,6 +8,7 @@
 mod client;
 mod ftp;
 mod ftp_client;
+mod ftp_simulation;
 mod ftp_tls;
 mod ftp_transfer;
 mod harness;

@@ -18,6 +18,7 @@ mod listing;
 mod login;
 mod names;
 mod options;
+mod pacer;
 mod ports;
 mod progress;
 mod pump;

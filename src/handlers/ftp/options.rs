@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ports::PortRange;
-use crate::config::{Finding, Findings, Period};
+use crate::config::{Finding, Findings, Period, Size};
 
 /// The longest greeting: a line of the protocol.
 const LONGEST_GREETING: usize = 512;
@@ -49,6 +49,9 @@ pub struct Options {
     /// Sessions at once of one account. Default: as many as the listener's limits allow.
     #[schemars(range(min = 1))]
     pub(super) max_sessions_per_account: Option<u32>,
+    /// How many bytes a second an account may move over all of its data connections, both ways together, where it has
+    /// no bandwidth of its own. Default: no limit.
+    pub(super) bandwidth: Option<Size>,
 }
 
 /// Guests.
@@ -107,6 +110,7 @@ impl Default for Options {
             tls: None,
             require_resumption: false,
             max_sessions_per_account: None,
+            bandwidth: None,
         }
     }
 }

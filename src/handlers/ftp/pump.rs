@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::counts::TransferFailure;
 use super::listing::{self, Format};
 use super::names::refusal;
+use super::pacer::Pacer;
 use super::progress::Progress;
 use super::reply::Reply;
 use super::{FromWire, ToWire};
@@ -113,6 +114,7 @@ pub(super) struct Send {
     pub(super) left: u64,
     /// How long the client may take nothing.
     pub(super) at_most: Duration,
+    pub(super) pacer: Pacer,
 }
 
 impl Send {
@@ -127,7 +129,7 @@ impl Send {
             return self.through_buffers(None, data, progress, abort).await;
         };
         while self.left > 0 {
-            let piece = self.left.min(STEP);
+            let piece = self.pacer.turn(self.left.min(STEP), abort).await?;
             self.bring(piece).await?;
             let mut rest = piece;
             while rest > 0 {
@@ -145,6 +147,7 @@ impl Send {
                     return Err(StorageError::Io(io::ErrorKind::UnexpectedEof.into()).into());
                 }
                 progress.add(sent);
+                self.pacer.moved(sent);
                 self.from += sent as u64;
                 self.left -= sent as u64;
                 rest -= sent as u64;
@@ -173,7 +176,7 @@ impl Send {
     ) -> Result<(), Failure> {
         let mut output = Vec::new();
         while self.left > 0 {
-            let piece = self.left.min(BUFFER as u64 / 4);
+            let piece = self.pacer.turn(self.left.min(BUFFER as u64 / 4), abort).await?;
             let (file, at) = (self.file.clone(), self.from);
             let read = self.home.block(move || read_at(&file, at, piece)).await;
             let input = read.map_err(StorageError::Io)?;
@@ -191,6 +194,7 @@ impl Send {
                 }
             };
             write(&mut data, bytes, self.at_most, progress, abort).await?;
+            self.pacer.moved(input.len());
         }
         step(self.at_most, abort, data.shutdown()).await
     }
@@ -284,6 +288,7 @@ pub(super) struct Receive {
     pub(super) sink: Sink,
     /// How long the client may send nothing.
     pub(super) at_most: Duration,
+    pub(super) pacer: Pacer,
     pub(super) ascii: bool,
     /// How much ALLO said comes at least.
     pub(super) allocated: Option<u64>,
@@ -327,8 +332,14 @@ impl Receive {
         let mut codec = self.ascii.then(FromWire::default);
         let mut buffer = Vec::with_capacity(BUFFER);
         loop {
-            let read = step(self.at_most, abort, data.read_buf(&mut buffer)).await;
-            progress.add(*read.as_ref().unwrap_or(&0));
+            let most = self.pacer.turn((buffer.capacity() - buffer.len()) as u64, abort).await;
+            let read = match most {
+                Ok(most) => step(self.at_most, abort, data.take(most).read_buf(&mut buffer)).await,
+                Err(failure) => Err(failure),
+            };
+            let n = *read.as_ref().unwrap_or(&0);
+            progress.add(n);
+            self.pacer.moved(n);
             let goes_on = matches!(read, Ok(n) if n > 0);
             if buffer.len() == buffer.capacity() || !goes_on {
                 buffer = self.write(buffer, codec.as_mut()).await?;

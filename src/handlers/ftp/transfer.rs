@@ -15,15 +15,17 @@ use super::counts::{DataFailure, Kind, TransferFailure};
 use super::listing::{self, Format};
 use super::names::refusal;
 use super::options::RestTail;
+use super::pacer::Pacer;
 use super::progress::Progress;
 use super::pump::{self, Failure};
 use super::reply::{Reply, push_name};
 use super::security::protect;
 use super::session::{Representation, Session};
+use crate::config::Size;
 use crate::handler::Conn;
 use crate::handlers::told::{self, Transfer};
 use crate::net::Stream;
-use crate::storage::{HomePath, How, Listing, Sink, StorageError};
+use crate::storage::{Home, HomePath, How, Listing, Sink, StorageError};
 
 /// How often a name is tried that is to be unique.
 const TRIES: usize = 16;
@@ -50,9 +52,11 @@ impl Session<'_> {
         };
         let size = reader.size - rest;
         let at_most = self.ftp.options.data_timeout.get();
+        let pacer = self.pacer(&home);
         let begin: Begin = Box::new(move |data, progress, abort| {
             Box::pin(async move {
-                let send = pump::Send { home, file: reader.file.into(), from: rest, left: size, at_most };
+                let send =
+                    pump::Send { home, file: reader.file.into(), from: rest, left: size, at_most, pacer };
                 if ascii {
                     send.text(data, &progress, &abort).await
                 } else {
@@ -136,19 +140,20 @@ impl Session<'_> {
             How::At { offset, .. } => bytes.max(offset),
             How::Create | How::Append => bytes,
         });
-        let sink = match self.home() {
-            Ok(home) => home.open_write(&path, how, expected).await,
-            Err(error) => Err(error),
+        let opened = async {
+            let home = self.home()?;
+            let sink = home.open_write(&path, how, expected).await?;
+            Ok::<(Sink, Pacer), StorageError>((sink, self.pacer(&home)))
         };
-        let sink: Sink = match sink {
-            Ok(sink) => sink,
+        let (sink, pacer) = match opened.await {
+            Ok(opened) => opened,
             Err(error) => return Ok(refusal(&error)),
         };
         let (ascii, at_most) =
             (self.representation == Representation::Ascii, self.ftp.options.data_timeout.get());
         let begin: Begin = Box::new(move |data, progress, abort| {
             Box::pin(async move {
-                let receive = pump::Receive { sink, at_most, ascii, allocated };
+                let receive = pump::Receive { sink, at_most, pacer, ascii, allocated };
                 receive.run(data, &progress, &abort).await
             })
         });
@@ -242,6 +247,10 @@ impl Session<'_> {
             self.send(conn, &text).await?;
         }
         Ok(Reply::new(213, "End"))
+    }
+
+    fn pacer(&self, home: &Home) -> Pacer {
+        Pacer::new(home.clone(), self.ftp.options.bandwidth.map(Size::bytes))
     }
 
     /// Connects, says 150, does the work and says what came of it.

@@ -45,7 +45,7 @@ fn an_account_lives_over_the_api() {
     let created = account["created_at"].as_str().unwrap();
     assert!(created.ends_with('Z'), "{created}");
     let expected = json!({
-        "name": "ann", "quota_bytes": 5, "used_bytes": 0, "read_only": false, "disabled": false, "home": "ann",
+        "name": "ann", "quota_bytes": 5, "bandwidth_bytes_per_second": null, "used_bytes": 0, "read_only": false, "disabled": false, "home": "ann",
         "created_at": created, "last_login_at": null,
     });
     assert_eq!(account, expected);
@@ -130,6 +130,12 @@ fn accounts_are_kept_on_the_command_line() {
     let list: Value = serde_json::from_str(&said(gateway.cli(&["accounts", "list", "-ojson"]))).unwrap();
     assert_eq!((&list["total"], &list["items"][0]["quota_bytes"]), (&2.into(), &2048.into()));
     said(gateway.cli(&["accounts", "quota", "ann", "default"]));
+    assert!(said(gateway.cli(&["accounts", "show", "ann"])).contains("bandwidth   the handler's\n"));
+    for (given, shown) in [("10MiB", "10MiB/s"), ("off", "no limit"), ("default", "the handler's")] {
+        said(gateway.cli(&["accounts", "bandwidth", "ann", given]));
+        let text = said(gateway.cli(&["accounts", "show", "ann"]));
+        assert!(text.contains(&format!("bandwidth   {shown}\n")), "{text}");
+    }
     said(gateway.cli(&["accounts", "disable", "ann"]));
     let shown = said(gateway.cli(&["accounts", "show", "ann"]));
     assert!(shown.contains("disabled") && shown.contains("last login  never"), "{shown}");
