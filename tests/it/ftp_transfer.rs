@@ -86,6 +86,7 @@ fn an_upload_that_is_cut_is_a_partial_and_is_resumed() {
     let mut data = ftp.data();
     ftp.asks("STOR f", "150");
     data.write_all(b"01234").unwrap();
+    eventually("it has come", || counted(&gate, "polygate_ftp_uploaded_bytes_total", &[]) == 5);
     // The client goes away with both connections.
     drop(ftp);
     drop(data);
@@ -356,4 +357,16 @@ fn listings_know_patterns_and_folders() {
     ftp.asks("MLSD a.txt", "550");
     let _ = ftp.data();
     ftp.asks("LIST nope", "550");
+}
+
+#[test]
+fn an_upload_at_an_offset_that_nobody_sends_leaves_nothing_behind() {
+    let gate = gate("");
+    let mut ftp = Ftp::ann(&gate);
+    ftp.asks("TYPE I", "200");
+    assert!(ftp.put("STOR f", "whole").starts_with("226"));
+    ftp.asks("REST 2", "350");
+    ftp.asks("STOR f", "425");
+    eventually("only the file is left", || used(&mut ftp) == 5);
+    assert_eq!((on_disk(&gate, "f"), ftp.text("NLST")), (Some(b"whole".to_vec()), "f\r\n".into()));
 }

@@ -155,7 +155,12 @@ impl<'a> Session<'a> {
     }
 
     async fn command(&mut self, conn: &mut Conn, line: &[u8]) -> io::Result<Reply> {
-        let command = match Command::parse(line) {
+        let parsed = Command::parse(line);
+        if !matches!(&parsed, Ok(command) if command.verb == Verb::Rnto) {
+            // RNTO comes right after RNFR, or what is to be renamed is forgotten (RFC 959, 4.1.3).
+            self.rename = None;
+        }
+        let command = match parsed {
             Ok(command) => command,
             Err(super::Refused::Unknown) => return Ok(self.unknown("The command is not known.")),
             Err(super::Refused::Arguments(verb)) => {
@@ -169,9 +174,6 @@ impl<'a> Session<'a> {
         describe(conn, command);
         if command.verb.needs_login() && self.who.is_none() {
             return Ok(Reply::new(530, "Log in with USER and PASS first."));
-        }
-        if command.verb != Verb::Rnto {
-            self.rename = None;
         }
         self.dispatch(conn, command.verb, command.argument).await
     }

@@ -28,6 +28,8 @@ pub(super) struct DiskUpload {
     position: u64,
     size: u64,
     continued: u64,
+    /// Whether the client has sent anything.
+    has_arrived: bool,
     /// Began with an offset, so that a cut keeps it even beside a complete file.
     resumed: bool,
     /// The complete file that it goes on with and that is still to be copied, and that file's size.
@@ -84,6 +86,7 @@ impl DiskUpload {
             position: 0,
             size: 0,
             continued: 0,
+            has_arrived: false,
             resumed: false,
             source: None,
             disk,
@@ -188,6 +191,7 @@ impl Upload for DiskUpload {
                 Ok(0) => return Err(StorageError::Full),
                 Ok(n) => {
                     bytes = &bytes[n..];
+                    self.has_arrived = true;
                     self.position += n as u64;
                     self.size = self.size.max(self.position);
                 }
@@ -220,7 +224,9 @@ impl Upload for DiskUpload {
 
     fn is_worth_keeping(&self) -> bool {
         let alone = || matches!(look(&self.parent, &self.name), Ok(None));
-        self.size > 0 && self.partial_name().is_some() && (self.resumed || alone())
+        // A copy of what the complete file has is nothing that anybody sent.
+        let is_news = self.has_arrived || self.continued > 0;
+        self.size > 0 && is_news && self.partial_name().is_some() && (self.resumed || alone())
     }
 
     fn keep(&mut self) -> Result<u64, StorageError> {
