@@ -4,6 +4,7 @@ import ftplib
 import http.client
 import json
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -368,6 +369,9 @@ def keyboard(browser, gateway):
 
 
 def main():
+    # The clients of many connections have their descriptors in here.
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     browser = Browser()
     try:
         gateway = Gateway()
