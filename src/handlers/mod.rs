@@ -1,5 +1,25 @@
 //! The built-in handlers. A new one is a file here, its `mod` line and its line in [`builtin`].
 
+/// A closed set of label values.
+macro_rules! closed {
+    ($(#[$about:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$about])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[allow(dead_code, reason = "the set is the contract's; what cannot happen is told as 0")]
+        pub(super) enum $name { $($(#[$doc])* $variant,)+ }
+
+        impl $name {
+            /// The label values, in order.
+            pub(super) const NAMES: &'static [&'static str] = &[$($text,)+];
+
+            #[allow(dead_code, reason = "not every set is told elsewhere")]
+            pub(super) fn name(self) -> &'static str {
+                Self::NAMES[self as usize]
+            }
+        }
+    };
+}
+
 pub mod chargen;
 pub mod console;
 pub mod daytime;

@@ -5,42 +5,13 @@ use std::time::Duration;
 
 use super::Verb;
 use crate::handler::{Counter, CounterKind, Counters, Ledger};
-
-macro_rules! closed {
-    ($(#[$about:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal,)+ }) => {
-        $(#[$about])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        #[allow(dead_code, reason = "the set is the contract's; what cannot happen is told as 0")]
-        pub(super) enum $name { $($(#[$doc])* $variant,)+ }
-
-        impl $name {
-            /// The label values, in order.
-            pub(super) const NAMES: &'static [&'static str] = &[$($text,)+];
-
-            #[allow(dead_code, reason = "not every set is told elsewhere")]
-            pub(super) fn name(self) -> &'static str {
-                Self::NAMES[self as usize]
-            }
-        }
-    };
-}
+use crate::handlers::told::{LoginFailure, TransferFailure};
 
 closed! {
     /// How somebody logged in.
     Method {
         Anonymous = "anonymous",
         Password = "password",
-    }
-}
-
-closed! {
-    /// Why a login failed.
-    LoginFailure {
-        Credentials = "credentials",
-        Disabled = "disabled",
-        TlsRequired = "tls_required",
-        Limit = "limit",
-        Address = "address",
     }
 }
 
@@ -72,18 +43,6 @@ closed! {
         Upload = "upload",
         Download = "download",
         List = "list",
-    }
-}
-
-closed! {
-    /// Why a transfer failed.
-    TransferFailure {
-        ClientAbort = "client_abort",
-        DiskFull = "disk_full",
-        Quota = "quota",
-        Permission = "permission",
-        Timeout = "timeout",
-        Io = "io",
     }
 }
 

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::counts::{Held, LoginFailure, Method};
+use super::counts::{Held, Method};
 use super::reply::Reply;
 use super::session::{Representation, Session};
 use crate::accounts::{Login, LoginError};
 use crate::handler::{Conn, Phase};
-use crate::handlers::told;
+use crate::handlers::told::{self, LoginFailure};
 use crate::storage::{Home, HomePath};
 
 /// Failed logins that end a session; the accounts slow them down besides.
@@ -104,16 +104,16 @@ impl Session<'_> {
                 }
                 LoginFailure::Limit
             }
-            Err(LoginError::Disabled) => LoginFailure::Disabled,
-            Err(LoginError::TooMany) => LoginFailure::Address,
-            Err(LoginError::Unavailable(error)) => {
-                tracing::error!(target: "polygate::accounts", %error, "cannot look at a login");
-                return Reply::new(451, "Logins do not work at the moment.");
-            }
-            Err(LoginError::UnknownName | LoginError::WrongPassword) => LoginFailure::Credentials,
+            Err(error) => match LoginFailure::of(&error) {
+                Some(why) => why,
+                None => {
+                    tracing::error!(target: "polygate::accounts", %error, "cannot look at a login");
+                    return Reply::new(451, "Logins do not work at the moment.");
+                }
+            },
         };
         self.login_failed(why);
-        told::login(conn, name, Err(why.name()));
+        told::login(conn, name, Err(why));
         if matches!(why, LoginFailure::Limit | LoginFailure::Address) {
             // Said to those with the right password only, or before anybody has looked.
             return Reply::new(530, "Too many sessions or attempts; try again later.");

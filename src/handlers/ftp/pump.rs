@@ -16,13 +16,13 @@ use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio_util::sync::CancellationToken;
 
-use super::counts::TransferFailure;
 use super::listing::{self, Format};
 use super::names::refusal;
 use super::pacer::Pacer;
 use super::progress::Progress;
 use super::reply::Reply;
 use super::{FromWire, ToWire};
+use crate::handlers::told::TransferFailure;
 use crate::net::Stream;
 use crate::storage::{Home, Listing, Sink, StorageError};
 
@@ -76,15 +76,7 @@ impl Failure {
             }
             Failure::Data(error) if error.kind() == io::ErrorKind::BrokenPipe => TransferFailure::ClientAbort,
             Failure::Data(_) => TransferFailure::Io,
-            Failure::Storage(StorageError::Full) => TransferFailure::DiskFull,
-            Failure::Storage(StorageError::Quota) => TransferFailure::Quota,
-            Failure::Storage(
-                StorageError::ReadOnly
-                | StorageError::Closed
-                | StorageError::Denied
-                | StorageError::ReadOnlyDisk,
-            ) => TransferFailure::Permission,
-            Failure::Storage(_) => TransferFailure::Io,
+            Failure::Storage(error) => error.into(),
         }
     }
 }

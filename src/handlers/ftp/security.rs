@@ -6,10 +6,10 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::TlsMode;
-use super::counts::LoginFailure;
 use super::reply::Reply;
 use super::session::Session;
 use crate::handler::{Acceptor, Conn, Phase};
+use crate::handlers::told::LoginFailure;
 use crate::net::Stream;
 
 impl Session<'_> {

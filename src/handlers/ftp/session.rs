@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use tokio::io::AsyncWriteExt;
 
-use super::counts::{Counts, LoginFailure};
+use super::counts::Counts;
 use super::data::Data;
 use super::digest::Algorithm;
 use super::listing::Facts;
@@ -18,6 +18,7 @@ use super::login::Who;
 use super::reply::Reply;
 use super::{Command, Ftp, LONGEST_AFTER_LOGIN, LONGEST_BEFORE_LOGIN, Line, Lines, TlsMode, Verb};
 use crate::handler::{Conn, Phase};
+use crate::handlers::told::LoginFailure;
 use crate::stats::CloseReason;
 use crate::storage::HomePath;
 

@@ -11,7 +11,7 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Verb;
-use super::counts::{DataFailure, Kind, TransferFailure};
+use super::counts::{DataFailure, Kind};
 use super::listing::{self, Format};
 use super::names::refusal;
 use super::options::RestTail;
@@ -23,7 +23,7 @@ use super::security::protect;
 use super::session::{Representation, Session};
 use crate::config::Size;
 use crate::handler::Conn;
-use crate::handlers::told::{self, Transfer};
+use crate::handlers::told::{self, Transfer, TransferFailure};
 use crate::net::Stream;
 use crate::storage::{Home, HomePath, How, Listing, Sink, StorageError};
 
@@ -338,7 +338,7 @@ impl Session<'_> {
                 path: &path,
                 bytes: progress.bytes(),
                 took: began.elapsed(),
-                failure: failure.map(TransferFailure::name),
+                failure,
             },
         );
     }

@@ -20,7 +20,7 @@ use tokio::io::AsyncWriteExt;
 use crate::accounts::{AccountError, Accounts, Login, LoginError};
 use crate::config::{Finding, Findings, Timeout, Timeouts, Transports};
 use crate::handler::{BuildError, Conn, Context, Handler, StreamHandler};
-use crate::handlers::told;
+use crate::handlers::told::{self, LoginFailure};
 use crate::stats::Phase;
 use input::{Input, Next};
 
@@ -169,28 +169,19 @@ impl Visit<'_> {
                 self.login = Some(login);
                 LOGGED_IN
             }
-            Err(LoginError::Unavailable(error)) => {
-                tracing::error!(target: "polygate::accounts", %error, "cannot look at a login");
-                WRONG_PASSWORD
-            }
             Err(error) => {
-                told::login(conn, name, Err(refusal(&error)));
+                match LoginFailure::of(&error) {
+                    Some(why) => told::login(conn, name, Err(why)),
+                    None => {
+                        tracing::error!(target: "polygate::accounts", %error, "cannot look at a login");
+                    }
+                }
                 match error {
                     LoginError::UnknownName if !self.handler.hide_users => UNKNOWN_NAME,
                     _ => WRONG_PASSWORD,
                 }
             }
         }
-    }
-}
-
-/// Why a login was refused, as the label `reason` of FTP's logins has it. Whether the name is known is not told there
-/// either.
-fn refusal(error: &LoginError) -> &'static str {
-    match error {
-        LoginError::Disabled => "disabled",
-        LoginError::TooMany => "address",
-        LoginError::UnknownName | LoginError::WrongPassword | LoginError::Unavailable(_) => "credentials",
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt;
 use super::{INVALID, START, Visit};
 use crate::accounts::Login;
 use crate::handler::Conn;
-use crate::handlers::told::{self, Transfer};
+use crate::handlers::told::{self, Transfer, TransferFailure};
 use crate::storage::{Entry, HomePath, How, Kind, Sink, StorageError};
 
 /// How much of a file is held at once.
@@ -64,20 +64,21 @@ impl Visit<'_> {
         mut left: u64,
     ) -> io::Result<bool> {
         let (began, all) = (Instant::now(), left);
-        let tell = |conn: &Conn, left: u64, failure: Option<&'static str>| {
+        let tell = |conn: &Conn, left: u64, failure: Option<TransferFailure>| {
             let moved = all - left;
-            told::transfer(conn, &of(login, "put", path, moved, began).ending(failure));
+            told::transfer(conn, &of(login, "put", path, moved, began, failure));
         };
         let failed = |error: &StorageError| {
             tracing::warn!(target: "polygate::transfer", user = &*login.name, %path, %error, "upload failed");
-            told::reason(error)
+            TransferFailure::from(error)
         };
         while left > 0 {
             let at_most = usize::try_from(left).unwrap_or(BUFFER).min(BUFFER);
             let bytes = match self.input.bytes(conn, at_most).await {
                 Ok(bytes) if !bytes.is_empty() => bytes,
                 cut => {
-                    let failure = sink.keep().await.err().map_or("client_abort", |error| failed(&error));
+                    let failure =
+                        sink.keep().await.err().map_or(TransferFailure::ClientAbort, |error| failed(&error));
                     tell(conn, left, Some(failure));
                     return cut.map(|_| false);
                 }
@@ -120,7 +121,7 @@ impl Visit<'_> {
             Ok(()) => (Ok(true), None),
             Err((error, reason)) => (Err(error), Some(reason)),
         };
-        told::transfer(conn, &of(login, "get", &path, all - left, began).ending(failure));
+        told::transfer(conn, &of(login, "get", &path, all - left, began, failure));
         sent
     }
 
@@ -157,16 +158,16 @@ async fn send(
     login: &Login,
     mut file: File,
     left: &mut u64,
-) -> Result<(), (io::Error, &'static str)> {
+) -> Result<(), (io::Error, TransferFailure)> {
     while *left > 0 {
         let at_most = usize::try_from(*left).unwrap_or(BUFFER).min(BUFFER);
         let (back, bytes) = login.home.read_some(file, at_most).await;
         file = back;
-        let bytes = bytes.map_err(|error| (error, "io"))?;
+        let bytes = bytes.map_err(|error| (error, TransferFailure::Io))?;
         if bytes.is_empty() {
-            return Err((io::ErrorKind::UnexpectedEof.into(), "io"));
+            return Err((io::ErrorKind::UnexpectedEof.into(), TransferFailure::Io));
         }
-        conn.write_all(&bytes).await.map_err(|error| (error, "client_abort"))?;
+        conn.write_all(&bytes).await.map_err(|error| (error, TransferFailure::ClientAbort))?;
         *left -= bytes.len() as u64;
     }
     Ok(())
@@ -179,9 +180,10 @@ fn of<'a>(
     path: &'a HomePath,
     bytes: u64,
     began: Instant,
+    failure: Option<TransferFailure>,
 ) -> Transfer<'a> {
     let kind = if command == "put" { "upload" } else { "download" };
-    Transfer { user: &login.name, command, kind, path, bytes, took: began.elapsed(), failure: None }
+    Transfer { user: &login.name, command, kind, path, bytes, took: began.elapsed(), failure }
 }
 
 fn item(entry: &Entry) -> Value {
