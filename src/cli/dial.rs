@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use polygate::config::{BadValue, Endpoint, Host, HostPort, Period, UnixAddress};
+use polygate::config::{BadValue, Endpoint, Host, HostPort, Period, SYSTEM_ROOTS, UnixAddress};
 use polygate::net::tls::Connector;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UdpSocket, UnixDatagram, UnixStream};
@@ -20,9 +20,6 @@ use super::terminal::escape;
 
 /// The largest datagram there is, UDP's header not counted.
 pub(crate) const LARGEST_DATAGRAM: usize = 65_507;
-
-/// Where distributions keep the certificates that they trust.
-const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// An endpoint that one can connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]

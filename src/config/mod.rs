@@ -43,7 +43,9 @@ pub use model::*;
 pub use plan::{Changed, Plan, plan};
 pub use schema::{schema, schema_text};
 pub use text::{BadValue, check_log_filter};
-pub use tls::{ClientPem, MinVersion, Pem, PemError, ProxyProtocol, Tls, UpstreamTls, Validity};
+pub use tls::{
+    ClientPem, MinVersion, Pem, PemError, ProxyProtocol, SYSTEM_ROOTS, Tls, UpstreamTls, Validity,
+};
 pub use upstream::{Balance, Health, HealthKind, Passive, SendProxy, Target, Upstream};
 pub use values::{Period, Size, Timeout};
 

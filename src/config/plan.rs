@@ -114,18 +114,13 @@ fn by_name(config: &Config) -> HashMap<&str, &Listener> {
 fn settings(old: &Config, new: &Config) -> Vec<String> {
     let mut keys = Vec::new();
     differing("admin", &serde(&old.admin), &serde(&new.admin), &mut keys);
-    if old.admin.tls != new.admin.tls && !keys.iter().any(|key| key.starts_with("admin.tls")) {
-        keys.push("admin.tls".into());
-    }
+    other_files("admin.tls", old.admin.tls != new.admin.tls, &mut keys);
     differing("log", &serde(&old.log), &serde(&new.log), &mut keys);
     differing("upstreams", &upstreams(old), &upstreams(new), &mut keys);
-    // Other certificates in files of the same name.
     for one in &new.upstreams {
-        let key = format!("upstreams.{}.tls", one.name);
         let before = old.upstreams.iter().find(|before| before.name == one.name);
-        if before.is_some_and(|before| before.tls != one.tls) && !keys.iter().any(|k| k.starts_with(&key)) {
-            keys.push(key);
-        }
+        let differ = before.is_some_and(|before| before.tls != one.tls);
+        other_files(&format!("upstreams.{}.tls", one.name), differ, &mut keys);
     }
     differing("reload", &serde(&old.reload), &serde(&new.reload), &mut keys);
     differing("shutdown", &serde(&old.shutdown), &serde(&new.shutdown), &mut keys);
@@ -169,11 +164,15 @@ fn changes(old: &Listener, new: &Listener) -> Vec<String> {
     differing("datagrams", &serde(&old.datagrams), &serde(&new.datagrams), &mut keys);
     differing("proxy_protocol", &serde(&old.proxy_protocol), &serde(&new.proxy_protocol), &mut keys);
     differing("tls", &serde(&old.tls), &serde(&new.tls), &mut keys);
-    // Other certificates in files of the same name.
-    if old.tls != new.tls && !keys.iter().any(|key| key.starts_with("tls")) {
-        keys.push("tls".into());
-    }
+    other_files("tls", old.tls != new.tls, &mut keys);
     keys
+}
+
+/// A table of TLS that differs without a key that does: other certificates are in the files.
+fn other_files(table: &str, differ: bool, keys: &mut Vec<String>) {
+    if differ && !keys.iter().any(|key| key.starts_with(table)) {
+        keys.push(table.into());
+    }
 }
 
 /// Collects the paths of the leaves that differ; a list is a leaf.

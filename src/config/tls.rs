@@ -1,5 +1,5 @@
-//! TLS and the PROXY protocol of a listener, and TLS to an upstream: certificates as they were read, and who may say where a connection
-//! comes from. What a certificate is worth only the network's floor can tell; the catalog asks it.
+//! TLS and the PROXY protocol of a listener, and TLS to an upstream: certificates as they were read, and who may say
+//! where a connection comes from. What a certificate is worth only the network's floor can tell; the catalog asks it.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -51,6 +51,9 @@ impl fmt::Debug for Pem {
         f.write_str("Pem")
     }
 }
+
+/// Where Debian and its kin, Alpine and the usual container images keep the roots that the system trusts.
+pub const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// `tls` of an upstream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

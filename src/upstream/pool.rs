@@ -208,7 +208,8 @@ impl Pool {
         true
     }
 
-    /// Connects a conn to a member, with a PROXY header first, or to another one where that fails, before the client hears of anything.
+    /// Connects a conn to a member, with a PROXY header first, or to another one where that fails, before the client
+    /// hears of anything.
     ///
     /// # Errors
     /// None is up, or none of those that were tried could be connected.

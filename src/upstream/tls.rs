@@ -35,7 +35,7 @@ impl Secure {
             // Nothing is verified: any name will do.
             (None, _) => "localhost".into(),
         };
-        let secure = connector.secure(&name, stream).await.map_err(failure)?;
+        let secure = connector.connect(&name, stream).await.map_err(failure)?;
         Ok(Stream::Tls(Box::new(secure)))
     }
 }

@@ -48,22 +48,23 @@ impl Checker<'_, '_> {
     }
 
     fn judge(&mut self, pem: &Pem, at: &Pointer) -> Option<()> {
-        let mut say = |severity, key: &str, what: BadValue| {
-            self.report.at_value(severity, self.tree, &at.child(key), what);
-        };
-        let validity = match self.catalog.check_pem(pem) {
-            Ok(validity) => validity,
+        match self.catalog.check_pem(pem) {
+            Ok(validity) => self.lasts(validity, &at.child("cert")),
             Err(error) => {
-                let (key, message) = match error {
-                    PemError::Cert(message) => ("cert", message),
-                    PemError::Key(message) => ("key", message),
-                    PemError::ClientCa(message) => ("client_ca", message),
-                };
-                say(Severity::Error, key, BadValue::new(message));
-                return None;
+                self.refuse_pem(error, "client_ca", at);
+                None
             }
+        }
+    }
+
+    /// Says which of the files of a table is not what it should be; `roots` is the key of the roots.
+    pub(super) fn refuse_pem(&mut self, error: PemError, roots: &str, at: &Pointer) {
+        let (key, message) = match error {
+            PemError::Cert(message) => ("cert", message),
+            PemError::Key(message) => ("key", message),
+            PemError::ClientCa(message) => (roots, message),
         };
-        self.lasts(validity, &at.child("cert"))
+        self.report.at_value(Severity::Error, self.tree, &at.child(key), BadValue::new(message));
     }
 
     /// Whether a certificate is valid, and for how long.

@@ -8,12 +8,9 @@ use crate::config::diagnostic::Severity;
 use crate::config::endpoint::{Endpoint, Transports};
 use crate::config::file::UpstreamTlsFile;
 use crate::config::text::{BadValue, FilePath, is_host_name};
-use crate::config::tls::{ClientPem, PemError, UpstreamTls};
+use crate::config::tls::{ClientPem, SYSTEM_ROOTS, UpstreamTls};
 use crate::config::tree::Pointer;
 use crate::config::upstream::Upstream;
-
-/// Where Debian and its kin, Alpine and the usual container images keep the roots that the system trusts.
-const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 impl Checker<'_, '_> {
     /// Reads what the `tls` tables name.
@@ -69,12 +66,7 @@ impl Checker<'_, '_> {
             Ok(None) => {}
             Ok(Some(validity)) => sound &= self.lasts(validity, &at.child("cert")).is_some(),
             Err(error) => {
-                let (key, message) = match error {
-                    PemError::Cert(message) => ("cert", message),
-                    PemError::Key(message) => ("key", message),
-                    PemError::ClientCa(message) => ("ca", message),
-                };
-                self.report.at_value(Severity::Error, self.tree, &at.child(key), BadValue::new(message));
+                self.refuse_pem(error, "ca", at);
                 return None;
             }
         }

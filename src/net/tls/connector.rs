@@ -9,7 +9,7 @@ use rustls::crypto::{WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signatur
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::{TlsConnector, client};
+use tokio_rustls::TlsConnector;
 
 use super::{BUFFER, TlsStream, certificates, key_error, private_key, roots_of, validity_of};
 use crate::config::{ClientPem, PemError, Validity};
@@ -41,21 +41,21 @@ impl Connector {
     pub fn client(pem: &ClientPem) -> Result<(Self, Option<Validity>), PemError> {
         let wrong = |error: &dyn std::fmt::Display| PemError::ClientCa(error.to_string());
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let verifier: Arc<dyn ServerCertVerifier> = match &pem.ca {
+        let trusted = match &pem.ca {
             Some(trusted) => {
                 let roots = roots_of(trusted.as_bytes())?;
                 let signed = WebPkiServerVerifier::builder_with_provider(roots, provider.clone());
                 let signed = signed.build().map_err(|error| wrong(&error))?;
-                let known = certificates(trusted.as_bytes()).map_err(PemError::ClientCa)?;
-                Arc::new(KnownOrSigned { known, signed })
+                Some(Trusted { known: certificates(trusted.as_bytes()).map_err(PemError::ClientCa)?, signed })
             }
-            None => Arc::new(Unseen(provider.signature_verification_algorithms)),
+            None => None,
         };
+        let verifier = Verifier { trusted, algorithms: provider.signature_verification_algorithms };
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| wrong(&error))?
             .dangerous()
-            .with_custom_certificate_verifier(verifier);
+            .with_custom_certificate_verifier(Arc::new(verifier));
         let (config, validity) = match &pem.own {
             None => (builder.with_no_client_auth(), None),
             Some((cert, key)) => {
@@ -68,29 +68,18 @@ impl Connector {
         Ok((Connector(Arc::new(config).into()), validity))
     }
 
-    /// Does the handshake of a connection that is to be relayed: it holds no more than a record that the peer does not
-    /// take.
+    /// Does the handshake. `host` is a name or an address, which a signed certificate must be for. What comes of it holds
+    /// no more than a record that the peer does not take.
     ///
     /// # Errors
-    /// As [`Connector::connect`].
-    pub async fn secure<S>(&self, host: &str, stream: S) -> io::Result<TlsStream<S>>
+    /// What is wrong with the name, the certificate or the connection.
+    pub async fn connect<S>(&self, host: &str, stream: S) -> io::Result<TlsStream<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let limit = |conn: &mut rustls::ClientConnection| conn.set_buffer_limit(Some(BUFFER));
         let stream = self.0.connect_with(server_name(host)?, stream, limit).await?;
         Ok(TlsStream(stream.into()))
-    }
-
-    /// Does the handshake. `host` is a name or an address, which a signed certificate must be for.
-    ///
-    /// # Errors
-    /// What the peer, the certificate or the socket says.
-    pub async fn connect<S>(&self, host: &str, stream: S) -> io::Result<client::TlsStream<S>>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        self.0.connect(server_name(host)?, stream).await
     }
 }
 
@@ -106,54 +95,22 @@ pub fn is_alert(error: &io::Error) -> bool {
     matches!(inner, Some(Error::AlertReceived(_)))
 }
 
-/// Takes every certificate, if its owner has the key.
+/// Takes the very certificates that are trusted, and those that they have signed; without any, whatever it is shown. The
+/// former makes a self-signed one usable as common tools make it: as one that may sign others, which cannot be a
+/// server's by the rules of PKIX. In each case its owner must have the key.
 #[derive(Debug)]
-struct Unseen(WebPkiSupportedAlgorithms);
-
-impl ServerCertVerifier for Unseen {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.0)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.0)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
-    }
+struct Verifier {
+    trusted: Option<Trusted>,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
-/// Takes the very certificates that are trusted, and those that they have signed. The former makes a self-signed one
-/// usable as common tools make it: as one that may sign others, which cannot be a server's by the rules of PKIX.
 #[derive(Debug)]
-struct KnownOrSigned {
+struct Trusted {
     known: Vec<CertificateDer<'static>>,
     signed: Arc<WebPkiServerVerifier>,
 }
 
-impl ServerCertVerifier for KnownOrSigned {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -162,10 +119,12 @@ impl ServerCertVerifier for KnownOrSigned {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if self.known.iter().any(|known| known == end_entity) {
-            return Ok(ServerCertVerified::assertion());
+        match &self.trusted {
+            Some(Trusted { known, signed }) if !known.contains(end_entity) => {
+                signed.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+            }
+            _ => Ok(ServerCertVerified::assertion()),
         }
-        self.signed.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
     }
 
     fn verify_tls12_signature(
@@ -174,7 +133,7 @@ impl ServerCertVerifier for KnownOrSigned {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.signed.verify_tls12_signature(message, cert, dss)
+        verify_tls12_signature(message, cert, dss, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -183,10 +142,10 @@ impl ServerCertVerifier for KnownOrSigned {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.signed.verify_tls13_signature(message, cert, dss)
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.signed.supported_verify_schemes()
+        self.algorithms.supported_schemes()
     }
 }
