@@ -121,6 +121,10 @@ impl Supervisor {
         *self.inner.course.life.borrow()
     }
 
+    pub(super) fn is_drained(&self) -> bool {
+        self.life().state == Lifecycle::Drained
+    }
+
     /// Whether it takes new connections, as far as it is the gateway's to say.
     pub fn is_accepting(&self) -> bool {
         !self.inner.hold.is_set() && !self.inner.hold.is_closed()
@@ -136,6 +140,7 @@ impl Supervisor {
             changes
         });
         if changed {
+            self.inner.stats.control().set_draining(state != Lifecycle::Running);
             self.tell_life();
         }
     }
@@ -158,7 +163,6 @@ impl Supervisor {
             }
             let over = CancellationToken::new();
             *drain = Some(Drain { began: Instant::now(), over: over.clone() });
-            self.inner.stats.control().set_draining(true);
             self.enter(Lifecycle::Draining);
             over
         };
@@ -204,7 +208,6 @@ impl Supervisor {
         if let Some(drain) = drain.take() {
             drain.over.cancel();
             self.inner.hold.set(false);
-            self.inner.stats.control().set_draining(false);
             self.enter(Lifecycle::Running);
         }
         true
@@ -227,7 +230,6 @@ impl Supervisor {
             if !is_first {
                 return;
             }
-            self.inner.stats.control().set_draining(true);
             if self.life().state == Lifecycle::Running {
                 self.enter(Lifecycle::Draining);
             }

@@ -92,7 +92,7 @@ pub(super) struct Published {
 
 impl Published {
     /// Its own, or the gateway's; `drained`: that one has no connection left.
-    fn state(&self, drained: bool) -> State {
+    pub(super) fn state(&self, drained: bool) -> State {
         match self.door.pause() {
             _ if self.door.stopped().is_cancelled() => State::Stopped,
             _ if self.hold.is_closed() => State::Draining,

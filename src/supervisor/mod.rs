@@ -230,7 +230,7 @@ impl Supervisor {
 
     /// The listeners as they are now, in the order of the configuration.
     pub fn listeners(&self) -> Vec<ListenerView> {
-        let drained = self.life().state == Lifecycle::Drained;
+        let drained = self.is_drained();
         self.inner.published().iter().map(|listener| listener.view(drained)).collect()
     }
 

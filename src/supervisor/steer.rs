@@ -1,5 +1,6 @@
 //! Steering by hand: single listeners paused, resumed and drained.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::live::Live;
-use super::{POLL, Supervisor};
+use super::{POLL, State, Supervisor};
 use crate::config::Plan;
 use crate::listener::{Binding, Door, Pause};
 use crate::stats::{CloseReason, EventKind, Meter, Site};
@@ -33,10 +34,16 @@ impl Supervisor {
         Some((door, number))
     }
 
+    /// What each listener is now.
+    fn states(&self) -> HashMap<String, State> {
+        let drained = self.is_drained();
+        let published = self.inner.published();
+        published.iter().map(|listener| (listener.config.name.clone(), listener.state(drained))).collect()
+    }
+
     /// Says on the bus what a listener is now.
     fn tell_listener(&self, name: &str) {
-        let Some(listener) = self.listeners().into_iter().find(|l| l.config.name == name) else { return };
-        let state = listener.state;
+        let Some(state) = self.states().remove(name) else { return };
         tracing::info!(target: "polygate::lifecycle", listener = name, ?state, "listener");
         self.inner
             .stats
@@ -46,8 +53,9 @@ impl Supervisor {
 
     /// Says on the bus what a reload has done to listeners.
     pub(super) fn tell_plan(&self, plan: &Plan) {
+        let states = self.states();
         let publish = |name: &str, change: &str, what: &[String]| {
-            let state = self.listeners().into_iter().find(|l| l.config.name == name).map(|l| l.state);
+            let state = states.get(name);
             self.inner.stats.events().publish(EventKind::Listener, || {
                 let mut event = json!({ "listener": name, "change": change });
                 if let Some(state) = state {
