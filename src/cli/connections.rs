@@ -22,8 +22,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME")]
     listener: Option<String>,
     /// Only those of this transport
-    #[arg(long, value_enum)]
-    transport: Option<Transport>,
+    #[arg(long, value_parser = TRANSPORTS)]
+    transport: Option<String>,
     /// Only those of this peer: an address, a network (10.0.0.0/8) or uid=NUMBER
     #[arg(long)]
     peer: Option<String>,
@@ -46,15 +46,8 @@ pub(crate) struct Options {
     output: Output,
 }
 
-/// What carries a connection: over datagrams it is a flow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Transport {
-    Tcp,
-    Unix,
-    Udp,
-    #[value(name = "unixgram")]
-    Unixgram,
-}
+/// What carries a connection, as the API has it: over datagrams it is a flow.
+pub(crate) const TRANSPORTS: [&str; 4] = ["tcp", "unix", "udp", "unixgram"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Sort {
@@ -136,7 +129,7 @@ fn path(options: &Options, limit: usize, cursor: Option<&str>) -> String {
     let min_age = options.min_age.map(|age| age.get().as_secs_f64().to_string());
     let filters = [
         ("listener", options.listener.as_deref()),
-        ("transport", options.transport.map(Transport::name)),
+        ("transport", options.transport.as_deref()),
         ("peer", options.peer.as_deref()),
         ("min_age_seconds", min_age.as_deref()),
         ("cursor", cursor),
@@ -147,18 +140,6 @@ fn path(options: &Options, limit: usize, cursor: Option<&str>) -> String {
         }
     }
     path
-}
-
-impl Transport {
-    /// As the API has it.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Transport::Tcp => "tcp",
-            Transport::Unix => "unix",
-            Transport::Udp => "udp",
-            Transport::Unixgram => "unixgram",
-        }
-    }
 }
 
 impl Sort {
@@ -223,7 +204,7 @@ mod tests {
     fn filters_become_a_query() {
         let options = Options {
             listener: Some("echo".into()),
-            transport: Some(Transport::Tcp),
+            transport: Some("tcp".into()),
             peer: Some("::1/128&x".into()),
             min_age: Some("1m 30s".parse().unwrap()),
             sort: Sort::Received,

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::client::Client;
-use super::connections::Transport;
+use super::connections::TRANSPORTS;
 use super::exit::Failure;
 use super::table::{encode, plural};
 use super::{Format, Output, terminal};
@@ -31,8 +31,8 @@ struct Which {
     #[arg(long, value_name = "NAME")]
     listener: Option<String>,
     /// All connections of this transport
-    #[arg(long, value_enum)]
-    transport: Option<Transport>,
+    #[arg(long, value_parser = TRANSPORTS)]
+    transport: Option<String>,
     /// All connections of this peer: an address, a network (10.0.0.0/8) or uid=NUMBER
     #[arg(long)]
     peer: Option<String>,
@@ -55,11 +55,8 @@ pub(crate) fn run(client: &Client, options: &Options) -> Result<(), Failure> {
             false => terminal::print(&format!("connection {id} is closed\n")),
         };
     }
-    let filters = [
-        ("listener", listener.as_deref()),
-        ("transport", transport.map(Transport::name)),
-        ("peer", peer.as_deref()),
-    ];
+    let filters =
+        [("listener", listener.as_deref()), ("transport", transport.as_deref()), ("peer", peer.as_deref())];
     let filters = filters
         .into_iter()
         .filter_map(|(name, value)| value.map(|value| format!("{name}={}", encode(value))));

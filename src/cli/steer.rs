@@ -4,9 +4,9 @@ use clap::Args;
 use hyper::Method;
 use polygate::config::Period;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::client::Client;
+use super::client::{Answer, Client};
 use super::exit::Failure;
 use super::table::{encode, plural};
 use super::{Format, Output, terminal};
@@ -68,28 +68,38 @@ pub(crate) fn resume(client: &Client, options: &Named) -> Result<(), Failure> {
 }
 
 fn listener(client: &Client, name: &str, verb: &str, output: Output) -> Result<(), Failure> {
-    let path = format!("/api/v1/listeners/{}/{verb}", encode(name));
-    let answer = client.request(Method::POST, &path, "application/json")?.successful()?;
-    match output.output {
-        Format::Json => terminal::print(&answer.text()),
-        Format::Table => say(&answer.json()?),
-    }
+    say(&steer(client, name, verb, None)?, output)
 }
 
-fn say(steered: &Steered) -> Result<(), Failure> {
-    let left = plural(steered.connections_active, "connection");
-    terminal::print(&format!("{} is {}, with {left}\n", steered.name, steered.state))
+/// Pauses, resumes or drains a listener.
+pub(crate) fn steer(
+    client: &Client,
+    name: &str,
+    verb: &str,
+    body: Option<&Value>,
+) -> Result<Answer, Failure> {
+    let path = format!("/api/v1/listeners/{}/{verb}", encode(name));
+    let answer = match body {
+        Some(body) => client.send(Method::POST, &path, body)?,
+        None => client.request(Method::POST, &path, "application/json")?,
+    };
+    answer.successful()
+}
+
+fn say(answer: &Answer, output: Output) -> Result<(), Failure> {
+    if output.output == Format::Json {
+        return terminal::print(&answer.text());
+    }
+    let Steered { name, state, connections_active } = answer.json()?;
+    let left = plural(connections_active, "connection");
+    terminal::print(&format!("{name} is {state}, with {left}\n"))
 }
 
 pub(crate) fn drain(client: &Client, options: &Drain) -> Result<(), Failure> {
     let Some(name) = &options.name else { return gateway(client, Method::POST, options.output) };
-    let path = format!("/api/v1/listeners/{}/drain", encode(name));
     let seconds = options.timeout.map(|timeout| timeout.get().as_secs_f64());
-    let answer = client.send(Method::POST, &path, &json!({ "timeout_seconds": seconds }))?.successful()?;
-    match options.output.output {
-        Format::Json => terminal::print(&answer.text()),
-        Format::Table => say(&answer.json()?),
-    }
+    let body = json!({ "timeout_seconds": seconds });
+    say(&steer(client, name, "drain", Some(&body))?, options.output)
 }
 
 pub(crate) fn undrain(client: &Client, output: Output) -> Result<(), Failure> {

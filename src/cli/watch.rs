@@ -54,19 +54,14 @@ pub(crate) fn pause(interval: Duration) {
     thread::sleep(interval);
 }
 
-/// A signal ends it at once and without a word, even while an answer is awaited.
-#[allow(clippy::disallowed_methods, reason = "a client holds nothing that a Drop would settle")]
-fn end_on_signals() -> Result<(), Failure> {
-    let failed = |error: io::Error| Failure::new(Exit::Failure, format!("cannot take signals: {error}"));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-    let signals = runtime.block_on(async {
-        Ok((
-            signal(SignalKind::interrupt())?,
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::hangup())?,
-        ))
-    });
-    let (mut interrupt, mut terminate, mut hangup) = signals.map_err(failed)?;
+/// Does something, on a thread of its own, when a signal asks for the end.
+pub(crate) fn on_end_signal(act: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut interrupt, mut terminate, mut hangup) = runtime.block_on(async {
+        let [interrupt, terminate, hangup] =
+            [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+        io::Result::Ok((interrupt?, terminate?, hangup?))
+    })?;
     thread::spawn(move || {
         runtime.block_on(async {
             tokio::select! {
@@ -75,9 +70,16 @@ fn end_on_signals() -> Result<(), Failure> {
                 _ = hangup.recv() => {}
             }
         });
-        std::process::exit(Exit::Ok as i32);
+        act();
     });
     Ok(())
+}
+
+/// A signal ends it at once and without a word, even while an answer is awaited.
+#[allow(clippy::disallowed_methods, reason = "a client holds nothing that a Drop would settle")]
+fn end_on_signals() -> Result<(), Failure> {
+    on_end_signal(|| std::process::exit(Exit::Ok as i32))
+        .map_err(|error| Failure::new(Exit::Failure, format!("cannot take signals: {error}")))
 }
 
 fn gone(failure: Failure) -> Failure {

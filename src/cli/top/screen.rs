@@ -11,12 +11,12 @@ use ratatui::backend::Backend as _;
 use ratatui::crossterm::event::{self, KeyEvent, KeyEventKind};
 use ratatui::crossterm::style::force_color_output;
 use rustix::process::{Signal, getpid, kill_process};
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::model::{Action, Model};
 use super::source::{News, Order, Source};
 use super::view::{Scroll, Theme, draw};
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::watch;
 
 enum Event {
     Key(KeyEvent),
@@ -62,7 +62,8 @@ pub(super) fn show(
     let failed = |error: io::Error| Failure::new(Exit::Failure, format!("cannot use the terminal: {error}"));
     let (events, heard) = mpsc::channel();
     let (orders, ordered) = mpsc::channel();
-    end_on_signals(events.clone()).map_err(failed)?;
+    let signalled = events.clone();
+    watch::on_end_signal(move || drop(signalled.send(Event::End))).map_err(failed)?;
     force_color_output(theme.color);
     let mut screen = Screen::enter().map_err(failed)?;
     read_keys(events.clone());
@@ -130,24 +131,4 @@ fn read_keys(events: Sender<Event>) {
             }
         }
     });
-}
-
-fn end_on_signals(events: Sender<Event>) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (mut interrupt, mut terminate, mut hangup) = runtime.block_on(async {
-        let [interrupt, terminate, hangup] =
-            [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
-        io::Result::Ok((interrupt?, terminate?, hangup?))
-    })?;
-    thread::spawn(move || {
-        runtime.block_on(async {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-                _ = hangup.recv() => {}
-            }
-        });
-        events.send(Event::End)
-    });
-    Ok(())
 }

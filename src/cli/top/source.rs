@@ -4,12 +4,12 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use hyper::Method;
-use serde_json::json;
 
 use super::model::{Request, Sort};
 use super::snapshot::{Connections, Info, Listeners, Snapshot};
 use crate::cli::client::Client;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::steer::steer;
 use crate::cli::table::{encode, plural};
 
 /// How many connections are listed: the most that the API gives in one answer.
@@ -119,12 +119,7 @@ impl Source {
     }
 
     fn steer(&self, name: &str, verb: &str) -> Result<String, Failure> {
-        let path = format!("/api/v1/listeners/{}/{verb}", encode(name));
-        let answer = match verb {
-            "drain" => self.client.send(Method::POST, &path, &json!({}))?,
-            _ => self.client.request(Method::POST, &path, "application/json")?,
-        };
-        let answer: serde_json::Value = answer.successful()?.json()?;
+        let answer: serde_json::Value = steer(&self.client, name, verb, None)?.json()?;
         Ok(format!("{name} is {}", answer["state"].as_str().unwrap_or("told")))
     }
 }
