@@ -33,7 +33,7 @@ export class Refused extends Error {
 export class Unreachable extends Error {}
 
 /** Waits for a token; all who need one at a time wait for the same. */
-export function tokenNeeded(wrong) {
+function tokenNeeded(wrong) {
   asking ??= askForToken(wrong).finally(() => { asking = null; });
   return asking;
 }

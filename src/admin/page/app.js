@@ -57,8 +57,6 @@ const page = {
     return yes ? input.value : undefined;
   },
 
-  question,
-  say,
   look: () => look(),
 };
 
