@@ -12,8 +12,7 @@ promtool test rules "$ROOT/dashboards/prometheus/alerts.test.yml"
 (cd "$ROOT/dashboards/prometheus" && promtool check config prometheus.yml)
 
 mkdir "$WORK/tls"
-openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 90 -subj /CN=localhost \
-    -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout "$WORK/tls/key.pem" -out "$WORK/tls/cert.pem" 2>/dev/null
+certificate "$WORK/tls"
 
 # Three ports in a row that nobody has.
 PASSIVE=$(python3 -c '

@@ -8,8 +8,7 @@ need curl openssl lftp python3
 build
 export HOME=$WORK
 
-openssl req -x509 -newkey rsa:2048 -nodes -days 60 -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 \
-    -keyout "$WORK/key.pem" -out "$WORK/cert.pem" 2>/dev/null
+certificate "$WORK"
 
 cat >"$WORK/polygate.toml" <<TOML
 state_dir = "$WORK/state"

@@ -56,6 +56,12 @@ start() {
     export POLYGATE_ADMIN=$ADMIN
 }
 
+# certificate FOLDER: cert.pem and key.pem in it, signed by itself, for localhost and 127.0.0.1.
+certificate() {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 90 -subj /CN=localhost \
+        -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout "$1/key.pem" -out "$1/cert.pem" 2>/dev/null
+}
+
 # address LISTENER TRANSPORT: what is bound, without the scheme.
 address() {
     sed -n "s|^listening $1 $2://||p" "$WORK/out" | head -n 1

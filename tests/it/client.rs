@@ -133,6 +133,16 @@ impl Stream {
         }
     }
 
+    /// Whoever connects there is let go at once, in order or not.
+    #[track_caller]
+    pub(crate) fn is_let_go(address: &str) {
+        match Self::try_to(address) {
+            Ok(mut stream) => stream.is_gone(),
+            // The reset may come before connect has returned.
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset),
+        }
+    }
+
     /// A connection there is reset.
     #[track_caller]
     pub(crate) fn is_reset(address: &str) {

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use polygate::stats::{CloseReason, ProcessFailure};
 
 use crate::client::{Datagrams, Stream};
-use crate::harness::{Gate, eventually};
+use crate::harness::{Gate, counted, eventually};
 
 /// A gateway whose connections run a script, over TCP and a Unix socket.
 fn gate(script: &str, options: &str) -> Gate {
@@ -23,19 +23,13 @@ fn gate(script: &str, options: &str) -> Gate {
 }
 
 fn processes(gate: &Gate, name: &str) -> u64 {
-    let snapshot = gate.stats().snapshot();
-    let counters = snapshot.ledgers.iter().flat_map(|ledger| &ledger.counters);
-    let named = counters.filter(|counter| counter.counter.name == name);
-    named.flat_map(|counter| counter.cells.iter().map(|(_, cell)| cell.count())).sum()
+    counted(&gate.stats().snapshot().ledgers, name, &[])
 }
 
 /// How many processes failed for that reason.
 fn failures(gate: &Gate, reason: ProcessFailure) -> u64 {
-    let snapshot = gate.stats().snapshot();
-    let counters = snapshot.ledgers.iter().flat_map(|ledger| &ledger.counters);
-    let named = counters.filter(|counter| counter.counter.name == "polygate_process_failures_total");
-    let cells = named.flat_map(|counter| &counter.cells);
-    cells.filter(|(labels, _)| labels.contains(&reason.as_str())).map(|(_, cell)| cell.count()).sum()
+    let ledgers = gate.stats().snapshot().ledgers;
+    counted(&ledgers, "polygate_process_failures_total", &[reason.as_str()])
 }
 
 fn all_have_ended(gate: &Gate) {

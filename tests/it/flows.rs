@@ -34,9 +34,7 @@ fn hears(socket: &UdpSocket, expected: &str) -> std::net::SocketAddr {
 
 fn counted(gate: &Gate, name: &str, labels: &[&str]) -> u64 {
     let snapshot = gate.stats().snapshot();
-    let counters = snapshot.of_listener("l").flat_map(|ledger| &ledger.counters);
-    let cells = counters.filter(|counter| counter.counter.name == name).flat_map(|counter| &counter.cells);
-    cells.filter(|(of, _)| labels.iter().all(|label| of.contains(label))).map(|(_, cell)| cell.count()).sum()
+    crate::harness::counted(snapshot.of_listener("l"), name, labels)
 }
 
 #[test]

@@ -10,6 +10,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::client::Stream;
 use crate::harness::{Gate, eventually};
 use crate::tls_client::{Certificates, ask, connect};
 
@@ -160,7 +161,7 @@ fn an_endpoint_that_wants_a_certificate_is_shown_one() {
     let gate = Gate::start(&authority.forward(&[&back.address("back")], &shows, ""));
     gate.connect("in").ask("hello", "hello");
     let gate = Gate::start(&authority.forward(&[&back.address("back")], "", ""));
-    gate.connect("in").is_gone();
+    Stream::is_let_go(&gate.address("in"));
     eventually("it is counted", || failures(&gate, &back.address("back"), ConnectFailure::Tls) == 1);
     eventually("it is closed", || gate.closed("in", CloseReason::Upstream) == 1);
 }
@@ -193,7 +194,7 @@ fn roots_are_renewed_by_a_reload_and_probes_speak_tls() {
     authority.renew();
     assert_eq!(gate.reload(&text).plan.settings, ["upstreams.back.tls"]);
     eventually("it is found", || !account(&gate, &at).up);
-    gate.connect("in").is_gone();
+    Stream::is_let_go(&gate.address("in"));
     old.ask("two", "two");
     let renewed = authority.back("good", "");
     gate.reload(&text.replace(&at, &renewed.address("back")));

@@ -172,8 +172,5 @@ pub(crate) fn active() -> (TcpListener, String) {
 /// What `ftp` has counted: the sum of the cells whose labels are these.
 pub(crate) fn counted(gate: &Gate, name: &str, labels: &[&str]) -> u64 {
     let snapshot = gate.stats().snapshot();
-    let counters = snapshot.of_listener("ftp").flat_map(|ledger| &ledger.counters);
-    let cells = counters.filter(|counter| counter.counter.name == name).flat_map(|counter| &counter.cells);
-    let fits = |of: &[&str]| labels.iter().all(|label| of.contains(label));
-    cells.filter(|(of, _)| fits(of)).map(|(_, cell)| cell.count()).sum()
+    crate::harness::counted(snapshot.of_listener("ftp"), name, labels)
 }

@@ -217,6 +217,18 @@ pub(crate) fn count<L: Copy + PartialEq>(all: &[(L, u64)], label: L) -> u64 {
     all.iter().find(|(l, _)| *l == label).map_or(0, |(_, n)| *n)
 }
 
+/// What handlers have counted under that name: the sum of the cells that have those labels.
+pub(crate) fn counted<'a>(
+    ledgers: impl IntoIterator<Item = &'a LedgerSnapshot>,
+    name: &str,
+    labels: &[&str],
+) -> u64 {
+    let counters = ledgers.into_iter().flat_map(|ledger| &ledger.counters);
+    let cells = counters.filter(|counter| counter.counter.name == name).flat_map(|counter| &counter.cells);
+    let fits = |of: &[&str]| labels.iter().all(|label| of.contains(label));
+    cells.filter(|(of, _)| fits(of)).map(|(_, cell)| cell.count()).sum()
+}
+
 fn total<L>(all: &[(L, u64)]) -> u64 {
     all.iter().map(|(_, n)| n).sum()
 }

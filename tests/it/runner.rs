@@ -3,7 +3,7 @@
 use polygate::stats::{CloseReason, ProcessFailure};
 
 use crate::client::Stream;
-use crate::harness::{Gate, eventually};
+use crate::harness::{Gate, counted, eventually};
 
 const COMMANDS: &str = r#"
 [listeners.run]
@@ -40,19 +40,13 @@ fn run(client: &mut Stream, request: &str) -> String {
 }
 
 fn processes(gate: &Gate, name: &str) -> u64 {
-    let snapshot = gate.stats().snapshot();
-    let counters = snapshot.ledgers.iter().flat_map(|ledger| &ledger.counters);
-    let named = counters.filter(|counter| counter.counter.name == name);
-    named.flat_map(|counter| counter.cells.iter().map(|(_, cell)| cell.count())).sum()
+    counted(&gate.stats().snapshot().ledgers, name, &[])
 }
 
 /// How many processes failed for that reason.
 fn failures(gate: &Gate, reason: ProcessFailure) -> u64 {
-    let snapshot = gate.stats().snapshot();
-    let counters = snapshot.ledgers.iter().flat_map(|ledger| &ledger.counters);
-    let named = counters.filter(|counter| counter.counter.name == "polygate_process_failures_total");
-    let cells = named.flat_map(|counter| &counter.cells);
-    cells.filter(|(labels, _)| labels.contains(&reason.as_str())).map(|(_, cell)| cell.count()).sum()
+    let ledgers = gate.stats().snapshot().ledgers;
+    counted(&ledgers, "polygate_process_failures_total", &[reason.as_str()])
 }
 
 #[test]
