@@ -3,10 +3,10 @@
 //! A conn that waits holds no buffer: a chunk is taken for one read call and given back when nothing was
 //! there. So ten thousand idle conns share a handful of buffers.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::ops::{Deref, DerefMut};
-use std::task::{Poll, ready};
+use std::task::Poll;
 
 use tokio::io::ReadBuf;
 
@@ -17,7 +17,11 @@ const KEPT_PER_THREAD: usize = 16;
 pub(super) const MAX_CHUNK: usize = 64 * 1024;
 
 thread_local! {
-    static POOL: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
+    /// The buffer that the next read takes. Apart from the others, since one is nearly always enough, and taking it
+    /// out of a cell is all that a read then costs.
+    static NEXT: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
+    /// The others.
+    static SPARE: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Received bytes. Dropping it gives the buffer back.
@@ -28,49 +32,56 @@ pub struct Chunk {
 }
 
 impl Chunk {
-    /// What one read of at most `limit` bytes (1 to 64 KiB) gives; none is the end. The buffer stays in the
-    /// pool until there is something in it, since most reads of a waiting conn find nothing. The read must
-    /// not read a chunk itself.
+    /// What one read of at most `limit` bytes (1 to 64 KiB) gives; none is the end. The buffer goes back at once
+    /// when there is nothing in it, since most reads of a waiting conn find nothing.
     #[inline]
     pub(super) fn read(
         limit: usize,
         read: impl FnOnce(&mut ReadBuf<'_>) -> Poll<io::Result<()>>,
     ) -> Poll<io::Result<Option<Self>>> {
         let limit = limit.clamp(1, MAX_CHUNK);
-        POOL.with_borrow_mut(|pool| {
-            if pool.last().is_none_or(|top| top.len() < limit) {
-                provide(pool, limit);
-            }
-            let Some(top) = pool.last_mut() else { return Poll::Ready(Ok(None)) };
-            let mut buf = ReadBuf::new(&mut top[..limit]);
-            ready!(read(&mut buf))?;
-            let filled = buf.filled().len();
-            Poll::Ready(Ok(if filled == 0 {
-                None
-            } else {
-                pool.pop().map(|buffer| Chunk { buffer, filled })
-            }))
-        })
+        let mut buffer = match NEXT.take() {
+            Some(buffer) if buffer.len() >= limit => buffer,
+            _ => provide(limit),
+        };
+        let mut buf = ReadBuf::new(&mut buffer[..limit]);
+        let poll = read(&mut buf);
+        let filled = buf.filled().len();
+        let chunk = Chunk { buffer, filled };
+        match poll {
+            Poll::Ready(Ok(())) => Poll::Ready(Ok((filled > 0).then_some(chunk))),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        }
     }
 }
 
-/// Puts a buffer that is large enough on top, in place of one that is not.
+/// A buffer that is large enough: one of the others, or a new one.
 #[cold]
-fn provide(pool: &mut Vec<Box<[u8]>>, limit: usize) {
-    pool.pop();
-    pool.push(vec![0; limit].into());
+fn provide(limit: usize) -> Box<[u8]> {
+    let spare = SPARE.with_borrow_mut(Vec::pop);
+    spare.filter(|buffer| buffer.len() >= limit).unwrap_or_else(|| vec![0; limit].into())
+}
+
+/// Keeps one more besides the next.
+#[cold]
+fn keep(buffer: Box<[u8]>) {
+    // The pool is gone while the thread ends; then the buffer goes too.
+    let _ = SPARE.try_with(|spare| {
+        let mut spare = spare.borrow_mut();
+        if spare.len() + 1 < KEPT_PER_THREAD {
+            spare.push(buffer);
+        }
+    });
 }
 
 impl Drop for Chunk {
+    #[inline]
     fn drop(&mut self) {
         let buffer = std::mem::take(&mut self.buffer);
-        // The pool is gone while the thread ends; then the buffer goes too.
-        let _ = POOL.try_with(|pool| {
-            let mut pool = pool.borrow_mut();
-            if pool.len() < KEPT_PER_THREAD {
-                pool.push(buffer);
-            }
-        });
+        if let Ok(Some(displaced)) = NEXT.try_with(|next| next.replace(Some(buffer))) {
+            keep(displaced);
+        }
     }
 }
 
@@ -115,7 +126,8 @@ mod tests {
     fn whoever_waits_or_ends_holds_no_buffer() {
         assert!(chunk(100, b"").is_none());
         assert!(Chunk::read(100, |_| Poll::Pending).is_pending());
-        POOL.with_borrow(|pool| assert_eq!(pool.len(), 1));
+        assert_eq!(NEXT.take().map(|buffer| buffer.len()), Some(100));
+        SPARE.with_borrow(|spare| assert!(spare.is_empty()));
     }
 
     #[test]

@@ -14,8 +14,8 @@ use crate::net::stream::Stream;
 impl Conn {
     /// Reads what is there, at most `limit` bytes (at most 64 KiB). None is the peer's end. While it
     /// waits no buffer is held.
-    pub async fn read_chunk(&mut self, limit: usize) -> io::Result<Option<Chunk>> {
-        poll_fn(|cx| Chunk::read(limit, |buf| Pin::new(&mut *self).poll_read(cx, buf))).await
+    pub fn read_chunk(&mut self, limit: usize) -> impl Future<Output = io::Result<Option<Chunk>>> + Send {
+        poll_fn(move |cx| self.poll_chunk(cx, limit))
     }
 
     /// The same for handlers that wait for something else, too, and so poll themselves.
