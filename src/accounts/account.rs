@@ -44,6 +44,14 @@ pub struct Changes {
     pub disabled: Option<bool>,
 }
 
+impl Changes {
+    /// Whether the database can hold it.
+    pub(super) fn fits(&self) -> bool {
+        let largest = i64::MAX.unsigned_abs();
+        [self.quota, self.bandwidth].into_iter().flatten().flatten().all(|bytes| bytes <= largest)
+    }
+}
+
 /// Why an account could not be made, changed or found.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -54,6 +62,9 @@ pub enum AccountError {
     /// The password is not allowed.
     #[error("a password has 1 to 128 characters")]
     Password,
+    /// A number of bytes that the database cannot hold: SQLite's integers are signed.
+    #[error("a quota or bandwidth is at most 9223372036854775807 bytes")]
+    TooLarge,
     /// The name is taken.
     #[error("there is an account of that name")]
     Exists,

@@ -164,6 +164,9 @@ impl Accounts {
         if !is_password(password) {
             return Err(AccountError::Password);
         }
+        if !changes.fits() {
+            return Err(AccountError::TooLarge);
+        }
         if self.exists(name).await? {
             return Err(AccountError::Exists);
         }
@@ -189,6 +192,9 @@ impl Accounts {
     /// # Errors
     /// [`AccountError::NotFound`] and those of the rules.
     pub async fn change(&self, name: &str, mut changes: Changes) -> Result<Account, AccountError> {
+        if !changes.fits() {
+            return Err(AccountError::TooLarge);
+        }
         if let Some(password) = changes.password.take() {
             if !is_password(&password) {
                 return Err(AccountError::Password);

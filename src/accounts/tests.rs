@@ -41,6 +41,9 @@ async fn only_name_and_password_together_let_in() {
     assert!(matches!(fixture.accounts.register("ann", "x").await, Err(AccountError::Exists)));
     assert!(matches!(fixture.accounts.register("", "x").await, Err(AccountError::Name)));
     assert!(matches!(fixture.accounts.register("bob", "").await, Err(AccountError::Password)));
+    let changes = Changes { quota: Some(Some(1 << 63)), ..Changes::default() };
+    let refused = fixture.accounts.create("bob", "secret", &changes).await;
+    assert!(matches!(refused, Err(AccountError::TooLarge)));
     assert_eq!(&*fixture.login("ann", "sesame").await.unwrap().name, "ann");
     assert!(fixture.accounts.find("ann").await.unwrap().last_login_at.is_some());
     assert!(matches!(fixture.login("ann", "x").await, Err(LoginError::WrongPassword)));

@@ -57,9 +57,11 @@ struct Account {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewAccount {
-    /// `[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}`
+    /// How it is called.
+    #[schema(pattern = "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]
     name: String,
     /// 1 to 128 characters.
+    #[schema(min_length = 1, max_length = 128)]
     password: String,
     /// Null or not there: `accounts.quota`, whatever that is.
     #[serde(default)]
@@ -81,7 +83,7 @@ struct NewAccount {
 struct AccountChanges {
     /// 1 to 128 characters.
     #[serde(deserialize_with = "given")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = String, min_length = 1, max_length = 128, required = false)]
     password: Option<String>,
     /// Null: `accounts.quota`, whatever that is.
     #[serde(deserialize_with = "given")]
@@ -93,11 +95,11 @@ struct AccountChanges {
     bandwidth_bytes_per_second: Option<Option<u64>>,
     /// Whether it may change nothing.
     #[serde(deserialize_with = "given")]
-    #[schema(value_type = Option<bool>)]
+    #[schema(value_type = bool, required = false)]
     read_only: Option<bool>,
     /// Whether it may not log in.
     #[serde(deserialize_with = "given")]
-    #[schema(value_type = Option<bool>)]
+    #[schema(value_type = bool, required = false)]
     disabled: Option<bool>,
 }
 
@@ -112,8 +114,10 @@ fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Res
 #[into_params(parameter_in = Query)]
 struct Select {
     /// Always `name`.
+    #[param(pattern = "^name$")]
     sort: Option<String>,
     /// How many at most, 1 to 1000; 100 if it is not given.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     /// `next_cursor` of the part before.
     cursor: Option<String>,
@@ -266,7 +270,9 @@ impl From<AccountError> for Error {
     fn from(error: AccountError) -> Self {
         let text = error.to_string();
         match error {
-            AccountError::Name | AccountError::Password => Error::Unprocessable(text, Vec::new()),
+            AccountError::Name | AccountError::Password | AccountError::TooLarge => {
+                Error::Unprocessable(text, Vec::new())
+            }
             AccountError::Exists | AccountError::RegistrationOff => Error::Conflict(text),
             AccountError::NotFound => Error::NotFound(text),
             AccountError::Unavailable(_) => {

@@ -41,7 +41,7 @@ impl<S: Send + Sync> FromRequest<S> for TomlText {
     }
 }
 
-/// A body that is one JSON value of that shape.
+/// A body that is one JSON object of that shape.
 pub(super) struct JsonBody<T>(pub(super) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
@@ -58,12 +58,16 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
             }
         }
         let text = read(&parts.headers, body).await?;
-        let wrong = |error: serde_json::Error| Error::Unprocessable(format!("the body: {error}"), Vec::new());
-        serde_json::from_str(&text).map(JsonBody).map_err(wrong)
+        let wrong = |why: String| Error::Unprocessable(format!("the body: {why}"), Vec::new());
+        // The fields of a struct could stand in an array, too, by their places; that is nobody's intention.
+        if text.trim_start().starts_with('[') {
+            return Err(wrong("expected an object, not an array".into()));
+        }
+        serde_json::from_str(&text).map(JsonBody).map_err(|error| wrong(error.to_string()))
     }
 }
 
-/// The same, where nothing stands for the default.
+/// The same, where nothing, or null, stands for the default.
 pub(super) struct MaybeJson<T>(pub(super) T);
 
 impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for MaybeJson<T> {
@@ -73,7 +77,9 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for MaybeJson
         if media_type(request.headers()).is_none() && hyper::body::Body::is_end_stream(request.body()) {
             return Ok(MaybeJson(T::default()));
         }
-        JsonBody::from_request(request, state).await.map(|JsonBody(body)| MaybeJson(body))
+        JsonBody::<Option<T>>::from_request(request, state)
+            .await
+            .map(|JsonBody(body)| MaybeJson(body.unwrap_or_default()))
     }
 }
 

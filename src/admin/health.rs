@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 
 use super::Shared;
 use super::extract::Query;
-use super::openapi::{BadRequest, Fault};
+use super::openapi::{BadRequest, Fault, TokenRefused};
 use crate::metrics;
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
@@ -22,7 +22,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
 /// Whether the program runs: always, if it can answer.
 #[utoipa::path(
     get, path = "/livez", tag = "health", security(("token" = ["read"])),
-    responses((status = 200, description = "It runs.", body = String, content_type = "text/plain"), Fault)
+    responses((status = 200, description = "It runs.", body = String, content_type = "text/plain"), TokenRefused, Fault)
 )]
 async fn livez() -> &'static str {
     "ok\n"
@@ -42,7 +42,7 @@ struct Readyz {
     responses(
         (status = 200, description = "It does.", body = String, content_type = "text/plain"),
         (status = 503, description = "It does not.", body = String, content_type = "text/plain"),
-        BadRequest, Fault,
+        BadRequest, TokenRefused, Fault,
     )
 )]
 async fn readyz(State(api): State<Shared>, Query(query): Query<Readyz>) -> (StatusCode, String) {
@@ -68,7 +68,7 @@ fn readiness(checks: &[(String, Result<(), String>)], verbose: bool) -> (StatusC
 /// The metrics in Prometheus' text format.
 #[utoipa::path(
     get, path = "/metrics", tag = "health", security(("token" = ["read"])),
-    responses((status = 200, description = "Prometheus text.", body = String, content_type = "text/plain"), Fault)
+    responses((status = 200, description = "Prometheus text.", body = String, content_type = "text/plain"), TokenRefused, Fault)
 )]
 async fn scrape(State(api): State<Shared>) -> Response {
     ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], api.metrics.render()).into_response()

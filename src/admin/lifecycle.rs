@@ -66,6 +66,7 @@ async fn resume(State(api): State<Shared>, Path(name): Path<String>) -> Result<J
 #[serde(default, deny_unknown_fields)]
 struct Drain {
     /// How long its connections may take before they are killed, above 0 and at most a day; none: for ever.
+    #[schema(exclusive_minimum = 0, maximum = 86_400)]
     timeout_seconds: Option<f64>,
 }
 
@@ -73,7 +74,7 @@ struct Drain {
 #[utoipa::path(
     post, path = "/api/v1/listeners/{name}/drain", tag = "listeners", security(("token" = ["operate"])), operation_id = "drain_listener",
     params(("name" = String, Path, description = "Its name.")),
-    request_body = Drain,
+    request_body = Option<Drain>,
     responses(
         (status = 202, description = "It drains.", body = Steered),
         Refused, NotFound, BadBody, Unprocessable, Fault,

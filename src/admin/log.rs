@@ -36,8 +36,10 @@ struct Level {
 #[serde(deny_unknown_fields)]
 struct NewLevel {
     /// A filter as in `log.level`, for example `debug` or `info,polygate::conn=warn`.
+    #[schema(min_length = 1)]
     level: String,
     /// After so long the configured one is back, above 0 and at most a day; none: it stays until it is changed.
+    #[schema(exclusive_minimum = 0, maximum = 86_400)]
     for_seconds: Option<f64>,
 }
 

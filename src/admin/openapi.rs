@@ -84,6 +84,9 @@ pub(super) fn render(document: &OpenApi) -> String {
 /// 400, 401, 403 and 429: what every guarded route may answer.
 pub(super) struct Refused;
 
+/// 401, 403 and 429: the same where any Host will do.
+pub(super) struct TokenRefused;
+
 /// 400: the query does not fit.
 pub(super) struct BadRequest;
 
@@ -102,16 +105,24 @@ pub(super) struct Unprocessable;
 /// 500: a fault of the program.
 pub(super) struct Fault;
 
+const NO_TOKEN: (u16, &str) = (401, "A token is needed, or it is not known.");
+const TOO_MANY_TOKENS: (u16, &str) = (429, "Too many wrong tokens from this address.");
 const BAD_REQUEST: (u16, &str) = (400, "The path, the query or the Host header is wrong.");
 
 impl IntoResponses for Refused {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems(&[
             BAD_REQUEST,
-            (401, "A token is needed, or it is not known."),
+            NO_TOKEN,
             (403, "The token's role is too small, or Host, Origin or Sec-Fetch-Site is not ours."),
-            (429, "Too many wrong tokens from this address."),
+            TOO_MANY_TOKENS,
         ])
+    }
+}
+
+impl IntoResponses for TokenRefused {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[NO_TOKEN, (403, "The token's role is too small."), TOO_MANY_TOKENS])
     }
 }
 
@@ -253,6 +264,33 @@ mod tests {
             let pointer = reference.strip_prefix('#').unwrap();
             assert!(document.pointer(pointer).is_some(), "{reference} leads nowhere");
         }
+    }
+
+    /// Two types of one name would be one schema in the document, and one of them described wrongly.
+    #[test]
+    fn no_two_types_share_a_schema() {
+        let mut sources = String::new();
+        let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src/admin")];
+        while let Some(folder) = folders.pop() {
+            for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+                match path.extension() {
+                    None => folders.push(path),
+                    Some(extension) if extension == "rs" => sources += &fs::read_to_string(path).unwrap(),
+                    Some(_) => {}
+                }
+            }
+        }
+        // What is between the derive and the fields: `)] #[schema(as = Name)] struct Name {`
+        let heads = sources.split("#[derive(").filter_map(|item| item.split_once('{')).map(|(head, _)| head);
+        let name = |head: &str| {
+            let after = |mark| head.split(mark).nth(1).map(str::to_owned);
+            let name = after("schema(as = ").or_else(|| after("struct ")).or_else(|| after("enum ")).unwrap();
+            name.split(|c: char| !c.is_alphanumeric()).next().unwrap().to_owned()
+        };
+        let names: Vec<_> = heads.filter(|head| head.contains("ToSchema)]")).map(name).collect();
+        assert!(names.len() > 30, "{names:?}");
+        let different: BTreeSet<_> = names.iter().collect();
+        assert_eq!(different.len(), names.len(), "{names:?}");
     }
 
     /// `routes!` documents what it registers; every other way would leave a route out of the document.

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa::openapi::Object;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -12,7 +13,7 @@ use super::body::JsonBody;
 use super::extract::Path;
 use super::openapi::{BadBody, Fault, NotFound, Refused, Unprocessable};
 use super::problem::Error;
-use super::wire::List;
+use super::wire::{List, one_of};
 use crate::config::Balance;
 use crate::upstream::{Admin, Member, MemberView, Pool};
 
@@ -33,13 +34,14 @@ struct Upstream {
 
 /// One endpoint of an upstream.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = UpstreamEndpoint)]
 struct Endpoint {
     /// As the configuration writes it.
     endpoint: String,
     /// Whether it gets new connections: ready, healthy and not ejected.
     up: bool,
     /// What the operator says: `ready`, `drain` or `down`.
-    #[schema(value_type = String)]
+    #[schema(schema_with = states)]
     state: Admin,
     /// Whether probes find it healthy; true without any.
     healthy: bool,
@@ -111,7 +113,7 @@ async fn one(State(api): State<Shared>, Path(name): Path<String>) -> Result<Json
 struct Steering {
     /// `ready`: it gets new connections. `drain`: it keeps what it has and gets no new connection. `down`: it is
     /// taken out, and not probed either.
-    #[schema(value_type = Option<String>)]
+    #[schema(schema_with = states)]
     state: Option<Admin>,
     /// Its share in relation to the others, 1 to 1000; holds until a reload changes the upstream.
     #[schema(minimum = 1, maximum = 1000)]
@@ -144,6 +146,11 @@ async fn steer(
         return Err(Error::NotFound(format!("the upstream {name:?} has no endpoint {endpoint:?}")));
     }
     Ok(Json(Upstream::from(&*pool)))
+}
+
+/// The operator's words, as [`Admin`] is written.
+fn states() -> Object {
+    one_of(&["ready", "drain", "down"])
 }
 
 fn find(api: &Shared, name: &str) -> Result<std::sync::Arc<Pool>, Error> {

@@ -6,8 +6,14 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
 use crate::config;
+
+/// The schema of a string that is one of these.
+pub(super) fn one_of(values: &[&str]) -> Object {
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(values.iter().copied())).build()
+}
 
 /// A part of a list.
 #[derive(Debug, Serialize, ToSchema)]

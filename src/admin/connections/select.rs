@@ -7,9 +7,10 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use serde::Deserialize;
 use utoipa::IntoParams;
+use utoipa::openapi::Object;
 
 use super::super::problem::Error;
-use super::super::wire::List;
+use super::super::wire::{List, one_of};
 use super::Connection;
 use crate::config::Transport;
 use crate::stats::{ConnId, ConnView};
@@ -26,19 +27,27 @@ pub(super) struct Select {
     /// Only this listener's.
     listener: Option<String>,
     /// Only this transport's: `tcp`, `unix`, `udp` or `unixgram`.
+    #[param(schema_with = transports)]
     transport: Option<String>,
     /// Only this peer's: an address, an address with its port, a network such as `10.0.0.0/8`, or
     /// `uid=1000` on Unix sockets.
     peer: Option<String>,
     /// Only those that are so old.
+    #[param(minimum = 0)]
     min_age_seconds: Option<f64>,
     /// `id`, `age_seconds`, `idle_seconds`, `received_bytes` or `sent_bytes`; with a leading `-` the
     /// largest first.
+    #[param(pattern = "^-?(id|age_seconds|idle_seconds|received_bytes|sent_bytes)$")]
     sort: Option<String>,
     /// How many at most, 1 to 1000; 100 if it is not given.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     /// `next_cursor` of the part before.
     cursor: Option<String>,
+}
+
+fn transports() -> Object {
+    one_of(&Transport::ALL.map(Transport::as_str))
 }
 
 impl Select {
@@ -81,10 +90,12 @@ pub(super) struct Filters {
     /// Only this listener's.
     listener: Option<String>,
     /// Only this transport's: `tcp`, `unix`, `udp` or `unixgram`.
+    #[param(schema_with = transports)]
     transport: Option<String>,
     /// Only this peer's, as in the list.
     peer: Option<String>,
     /// Only those that are so old.
+    #[param(minimum = 0)]
     min_age_seconds: Option<f64>,
 }
 
@@ -119,7 +130,9 @@ impl<'a> Filter<'a> {
     fn new(select: &'a Select) -> Result<Self, Error> {
         let transport = select.transport.as_deref().map(|name| {
             let known = Transport::ALL.into_iter().find(|transport| transport.as_str() == name);
-            known.ok_or_else(|| Error::BadRequest(format!("{name:?} is not a transport")))
+            known.ok_or_else(|| {
+                Error::BadRequest(format!("transport is tcp, udp, unix or unixgram, not {name:?}"))
+            })
         });
         let min_age_seconds = select.min_age_seconds.unwrap_or(0.0);
         if min_age_seconds.is_nan() || min_age_seconds < 0.0 {
@@ -187,7 +200,12 @@ impl FromStr for Order {
             "idle_seconds" => Field::Idle,
             "received_bytes" => Field::Received,
             "sent_bytes" => Field::Sent,
-            _ => return Err(Error::BadRequest(format!("cannot sort by {text:?}"))),
+            _ => {
+                let fields = "id, age_seconds, idle_seconds, received_bytes or sent_bytes";
+                return Err(Error::BadRequest(format!(
+                    "sort is {fields}, perhaps with a - before it, not {text:?}"
+                )));
+            }
         };
         Ok(Order { field, descending })
     }

@@ -6,10 +6,11 @@ use std::net::SocketAddr;
 
 use serde::Deserialize;
 use utoipa::IntoParams;
+use utoipa::openapi::Object;
 
 use super::Talker;
 use crate::admin::problem::Error;
-use crate::admin::wire::List;
+use crate::admin::wire::{List, one_of};
 use crate::stats::ConnView;
 
 /// How many are shown if it is not told, and at most.
@@ -22,11 +23,22 @@ const MAX_LIMIT: usize = 1000;
 #[into_params(parameter_in = Query)]
 pub(super) struct Top {
     /// `bytes` (received and sent) or `connections`; `bytes` if it is not given.
+    #[param(schema_with = measures)]
     by: Option<String>,
     /// `peer` (an address, or a user on Unix sockets) or `listener`; `peer` if it is not given.
+    #[param(schema_with = groups)]
     group: Option<String>,
     /// How many at most, 1 to 1000; 10 if it is not given.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
+}
+
+fn measures() -> Object {
+    one_of(&["bytes", "connections"])
+}
+
+fn groups() -> Object {
+    one_of(&["peer", "listener"])
 }
 
 impl Top {

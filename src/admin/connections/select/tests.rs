@@ -94,8 +94,8 @@ fn lists_are_sorted_by_a_field_either_way() {
 #[test]
 fn a_query_that_does_not_fit_is_refused() {
     refuse("listner=echo", "listner");
-    refuse("transport=tls", "not a transport");
-    refuse("sort=peer", "cannot sort");
+    refuse("transport=tls", "tcp, udp, unix or unixgram");
+    refuse("sort=peer", "sort is id, age_seconds");
     refuse("limit=0", "from 1 to");
     refuse("limit=1001", "from 1 to");
     refuse("limit=many", "limit");
