@@ -1,6 +1,6 @@
 //! What Prometheus scrapes: one view of the snapshot.
 //!
-//! `table::TABLE` has one row a metric. Each scrape gathers what there is to know once, reads
+//! `table` has one row a metric. Each scrape gathers what there is to know once, reads
 //! every row from it and renders the result; nothing is counted here.
 
 mod kernel;
@@ -55,7 +55,7 @@ impl Collector for Metrics {
 
 /// Every family that has a series: the table's, then those that handlers declare.
 fn families(view: &View) -> Vec<proto::MetricFamily> {
-    let mut families: Vec<_> = table::TABLE.iter().filter_map(|metric| metric.family(view)).collect();
+    let mut families: Vec<_> = table::all().filter_map(|metric| metric.family(view)).collect();
     families.extend(series::declared(&view.snapshot));
     families
 }
@@ -73,7 +73,7 @@ fn descriptions() -> Vec<Desc> {
         let labels = metric.labels.iter().map(|label| label.name.to_owned()).collect();
         Desc::new(metric.name.into(), metric.help.into(), labels, Default::default()).ok()
     };
-    table::TABLE.iter().filter_map(describe).collect()
+    table::all().filter_map(describe).collect()
 }
 
 #[cfg(test)]

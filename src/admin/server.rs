@@ -2,9 +2,11 @@
 //! clients who stay silent, drip or do not read cannot lock others out.
 
 use std::convert::Infallible;
+use std::error::Error as _;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use axum::Router;
@@ -24,7 +26,7 @@ use super::extract::{Client, Scheme};
 use super::timed::Timed;
 use crate::net::tls::Acceptor;
 use crate::net::{AdminSocket, Backoff, Bound, Socket, Stream, classify};
-use crate::stats::{AcceptError, Peer};
+use crate::stats::{AcceptError, AdminCut, Peer, Stats};
 use crate::supervisor::Supervisor;
 
 /// Connections at once, over all sockets of the API. The next waits in the kernel's backlog.
@@ -57,11 +59,12 @@ pub async fn serve(supervisor: Supervisor, shutdown: CancellationToken) {
     let mut sockets = supervisor.admin_sockets();
     let tls = supervisor.admin_tls();
     let server = Server {
-        routers: super::routers(supervisor),
+        routers: super::routers(supervisor.clone()),
         permits: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
         metrics_permits: Arc::new(Semaphore::new(MAX_METRICS_CONNECTIONS)),
         deadlines: DEADLINES,
         tls,
+        stats: supervisor.stats().clone(),
         tasks: TaskTracker::new(),
         shutdown: shutdown.clone(),
     };
@@ -103,6 +106,7 @@ struct Server {
     deadlines: Deadlines,
     /// What TLS is begun with; none where the API has none.
     tls: tokio::sync::watch::Receiver<Option<Acceptor>>,
+    stats: Arc<Stats>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -183,16 +187,16 @@ impl Server {
         let Some(acceptor) = acceptor else { return Some((stream, Scheme("http"))) };
         let shake = tokio::time::timeout(self.deadlines.header, acceptor.accept(stream));
         let secured = tokio::select! {
-            shaken = shake => shaken.ok()?,
+            shaken = shake => shaken,
             () = stop.cancelled() => return None,
         };
         match secured {
-            Ok(stream) => Some((Stream::Tls(Box::new(stream)), Scheme("https"))),
-            Err((error, _)) => {
-                tracing::debug!(%error, "an admin connection has no TLS");
-                None
-            }
+            Ok(Ok(stream)) => return Some((Stream::Tls(Box::new(stream)), Scheme("https"))),
+            Ok(Err((error, _))) => tracing::debug!(%error, "an admin connection has no TLS"),
+            Err(_) => tracing::debug!("an admin connection dawdles over its handshake"),
         }
+        self.stats.control().admin_cut(AdminCut::Handshake);
+        None
     }
 
     /// Serves one connection until it ends or `stop` is cancelled; then until what it asks for is answered.
@@ -212,7 +216,9 @@ impl Server {
                 Ok::<_, Infallible>(routes.oneshot(request).await.unwrap_or_else(|never| match never {}))
             }
         });
-        let io = TokioIo::new(Timed::new(stream, self.deadlines.stall, stop.clone()));
+        let timed = Timed::new(stream, self.deadlines.stall, stop.clone());
+        let owing = timed.owing();
+        let io = TokioIo::new(timed);
         let mut conn = pin!(
             http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -230,8 +236,23 @@ impl Server {
         };
         if let Err(error) = ended {
             tracing::debug!(%error, peer = %client, "admin connection ended");
+            match why_cut(&error) {
+                // Nobody is cut off who has had its answers and asks for nothing more.
+                Some(AdminCut::Request) if !owing.load(Relaxed) => {}
+                Some(cut) => self.stats.control().admin_cut(cut),
+                None => {}
+            }
         }
     }
+}
+
+/// Which deadline ended a connection, if one did.
+fn why_cut(error: &hyper::Error) -> Option<AdminCut> {
+    if error.is_timeout() {
+        return Some(AdminCut::Request);
+    }
+    let cause = error.source()?.downcast_ref::<io::Error>()?;
+    (cause.kind() == io::ErrorKind::TimedOut).then_some(AdminCut::Stall)
 }
 
 /// The permit comes first: what cannot be served yet stays in the backlog.

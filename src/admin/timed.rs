@@ -4,6 +4,8 @@
 use std::future::Future as _;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -22,6 +24,8 @@ pub(super) struct Timed<S> {
     stall: Duration,
     /// When this is cancelled nobody waits for the peer at the end.
     stop: CancellationToken,
+    /// Whether the peer has asked for something that it has no answer to, or has asked for nothing yet.
+    owing: Arc<AtomicBool>,
     /// Runs while the stream takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
     /// Runs after our end was sent.
@@ -30,7 +34,12 @@ pub(super) struct Timed<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Timed<S> {
     pub(super) fn new(stream: S, stall: Duration, stop: CancellationToken) -> Self {
-        Timed { stream, stall, stop, stalled: None, lingers: None }
+        Timed { stream, stall, stop, owing: Arc::new(AtomicBool::new(true)), stalled: None, lingers: None }
+    }
+
+    /// Says, while it lives and after, whether more has come since the last that was sent.
+    pub(super) fn owing(&self) -> Arc<AtomicBool> {
+        self.owing.clone()
     }
 
     /// Tries to write; the clock runs from the first time that the stream takes nothing.
@@ -46,6 +55,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Timed<S> {
         let limit = self.stall;
         ready!(self.stalled.get_or_insert_with(|| Box::pin(sleep(limit))).as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// The same for what carries an answer.
+    fn written(
+        &mut self,
+        cx: &mut Context<'_>,
+        write: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let n = ready!(self.timed(cx, write))?;
+        self.owing.store(false, Relaxed);
+        Poll::Ready(Ok(n))
     }
 
     /// Throws away what comes until the peer ends too, or for a second.
@@ -70,13 +90,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Timed<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.owing.store(true, Relaxed);
+        }
+        read
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Timed<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.timed(cx, |stream, cx| stream.poll_write(cx, buf))
+        self.written(cx, |stream, cx| stream.poll_write(cx, buf))
     }
 
     fn poll_write_vectored(
@@ -84,7 +109,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Timed<S> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.timed(cx, |stream, cx| stream.poll_write_vectored(cx, bufs))
+        self.written(cx, |stream, cx| stream.poll_write_vectored(cx, bufs))
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::SystemTime;
 
 use super::histogram::{Histogram, WORK_SECONDS};
-use super::labels::{LogLevel, Stage, Trigger};
+use super::labels::{AdminCut, LogLevel, Stage, Trigger};
 use super::locked;
 
 /// The series of one kind of admin request.
@@ -30,6 +30,7 @@ pub struct Control {
     log_events: [AtomicU64; LogLevel::COUNT],
     events_dropped: AtomicU64,
     auth_failures: AtomicU64,
+    admin_cuts: [AtomicU64; AdminCut::COUNT],
     admin: Mutex<AdminCounters>,
 }
 
@@ -122,6 +123,16 @@ impl Control {
     /// Such requests.
     pub fn admin_auth_failures(&self) -> u64 {
         self.auth_failures.load(Relaxed)
+    }
+
+    /// Counts a connection to the admin API that was cut off.
+    pub fn admin_cut(&self, reason: AdminCut) {
+        self.admin_cuts[reason as usize].fetch_add(1, Relaxed);
+    }
+
+    /// Such connections.
+    pub fn admin_cuts(&self, reason: AdminCut) -> u64 {
+        self.admin_cuts[reason as usize].load(Relaxed)
     }
 
     /// Reloads asked for by a trigger.

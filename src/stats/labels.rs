@@ -207,6 +207,18 @@ label! {
 }
 
 label! {
+    /// Why a connection to the admin API was cut off.
+    AdminCut {
+        /// No TLS handshake in time, or one that failed.
+        Handshake = "handshake",
+        /// No whole request in time.
+        Request = "request",
+        /// It did not read what it had asked for.
+        Stall = "stall",
+    }
+}
+
+label! {
     /// The level of a log event.
     LogLevel {
         /// An error.

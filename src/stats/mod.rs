@@ -24,8 +24,8 @@ pub use counters::{Cell, Counter, CounterKind, Counters, Datagrams};
 pub use events::{Event, EventKind, EventKinds, Events, MAX_SUBSCRIBERS, REPLAY, Subscription};
 pub use histogram::{Histogram, LIFETIME_SECONDS, WORK_SECONDS};
 pub use labels::{
-    AcceptError, CloseReason, ConnectFailure, DatagramDrop, LogLevel, ProcessFailure, RejectReason, Stage,
-    TlsFailure, TlsVersion, Trigger,
+    AcceptError, AdminCut, CloseReason, ConnectFailure, DatagramDrop, LogLevel, ProcessFailure, RejectReason,
+    Stage, TlsFailure, TlsVersion, Trigger,
 };
 pub use ledger::Ledger;
 pub use meter::{Meter, Phase, Site};

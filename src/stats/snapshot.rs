@@ -7,7 +7,8 @@ use super::control::{AdminRequest, LastReload};
 use super::counters::{Cell, Counter};
 use super::histogram::Histogram;
 use super::labels::{
-    AcceptError, CloseReason, DatagramDrop, LogLevel, RejectReason, Stage, TlsFailure, TlsVersion, Trigger,
+    AcceptError, AdminCut, CloseReason, DatagramDrop, LogLevel, RejectReason, Stage, TlsFailure, TlsVersion,
+    Trigger,
 };
 use super::ledger::Ledger;
 use super::meter::{Meter, Phase};
@@ -107,6 +108,8 @@ pub struct ControlSnapshot {
     pub events_dropped: u64,
     /// Admin requests whose token was missing, wrong or of too small a role.
     pub admin_auth_failures: u64,
+    /// Connections to the admin API that were cut off.
+    pub admin_cuts: Vec<(AdminCut, u64)>,
     /// Admin requests.
     pub admin_requests: Vec<(AdminRequest, u64)>,
     /// How long they took, by route and method, in seconds.
@@ -133,6 +136,7 @@ impl Snapshot {
                 log_events: LogLevel::ALL.iter().map(|l| (*l, control.log_events(*l))).collect(),
                 events_dropped: control.events_dropped() + stats.events().dropped(),
                 admin_auth_failures: control.admin_auth_failures(),
+                admin_cuts: AdminCut::ALL.iter().map(|cut| (*cut, control.admin_cuts(*cut))).collect(),
                 admin_requests: control.admin_requests(),
                 admin_durations: control.admin_durations(),
             },

@@ -110,18 +110,24 @@ fn what_is_not_there_asks_for_a_token_all_the_same() {
 }
 
 #[test]
-fn ten_wrong_tokens_shut_an_address_out() {
-    let (access, admin) = (access(), admin());
-    let peer = Peer::Inet("192.0.2.1:1".parse().unwrap());
-    let ask = |value: &str| access.authorise(&admin, (None, &Method::GET), &with(value), &peer);
-    for _ in 0..10 {
-        assert!(matches!(ask("Bearer wrong"), Err(Error::Unauthorized(_))));
+fn ten_wrong_tokens_shut_an_address_or_a_user_out() {
+    let inet = |at: &str| Peer::Inet(at.parse().unwrap());
+    let user = |uid, pid| Peer::Unix { uid, pid };
+    for (guesses, again, other) in [
+        (inet("192.0.2.1:1"), inet("192.0.2.1:2"), inet("192.0.2.2:1")),
+        // On a Unix socket, whatever process of that user it is.
+        (user(1000, 1), user(1000, 2), user(1001, 1)),
+    ] {
+        let (access, admin) = (access(), admin());
+        let ask =
+            |peer: &Peer, value: &str| access.authorise(&admin, (None, &Method::GET), &with(value), peer);
+        for _ in 0..10 {
+            assert!(matches!(ask(&guesses, "Bearer wrong"), Err(Error::Unauthorized(_))));
+        }
+        // The right one as well: else the limit would not limit guessing.
+        for value in ["Bearer wrong", "Bearer admin"] {
+            assert!(matches!(ask(&again, value), Err(Error::TooManyRequests(1..=60))), "{again} {value}");
+        }
+        assert_eq!(ask(&other, "Bearer admin").unwrap(), Who::Token("admin".into()));
     }
-    // The right one as well: else the limit would not limit guessing.
-    for value in ["Bearer wrong", "Bearer admin"] {
-        assert!(matches!(ask(value), Err(Error::TooManyRequests(1..=60))), "{value}");
-    }
-    let other = Peer::Inet("192.0.2.2:1".parse().unwrap());
-    let who = access.authorise(&admin, (None, &Method::GET), &with("Bearer admin"), &other).unwrap();
-    assert_eq!(who, Who::Token("admin".into()));
 }

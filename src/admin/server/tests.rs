@@ -38,6 +38,7 @@ fn server(routes: Router) -> Server {
         routers: Routers { api: routes.clone(), metrics: routes },
         permits: Arc::new(Semaphore::new(2)),
         metrics_permits: Arc::new(Semaphore::new(2)),
+        stats: Arc::default(),
         tls: tokio::sync::watch::Sender::new(None).subscribe(),
         deadlines: Deadlines { header: Duration::from_millis(150), stall: Duration::from_millis(150) },
         tasks: TaskTracker::new(),
@@ -50,6 +51,11 @@ fn hello() -> Router {
 }
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+/// How many have been cut off over their handshake, their request, and their reading.
+fn cuts(server: &Server) -> [u64; AdminCut::COUNT] {
+    std::array::from_fn(|reason| server.stats.control().admin_cuts(AdminCut::ALL[reason]))
+}
 
 /// Runs what blocks beside the server.
 async fn blocking<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
@@ -87,6 +93,7 @@ async fn a_connection_is_kept_for_the_next_request_and_closed_when_it_idles() {
     let text = blocking(move || until_closed(connect(at), &[GET, GET].concat())).await;
     assert_eq!(text.matches("HTTP/1.1 200 OK").count(), 2, "{text}");
     assert_eq!(text.matches("hello").count(), 2);
+    assert_eq!(cuts(&server), [0, 0, 0], "whoever has its answers is not cut off");
 }
 
 #[tokio::test]
@@ -106,6 +113,25 @@ async fn who_says_nothing_or_half_a_request_is_cut_off_and_others_are_served() {
     })
     .await;
     assert!(text.starts_with("HTTP/1.1 200 OK"), "{text}");
+    eventually(|| cuts(&server) == [0, 2, 0]).await;
+}
+
+#[tokio::test]
+async fn who_leaves_half_a_request_after_an_answer_is_cut_off() {
+    let (server, socket) = (server(hello()), socket("tcp://127.0.0.1:0"));
+    let mut serving = Vec::new();
+    server.reconcile(&mut serving, std::slice::from_ref(&socket));
+    let at = address(&socket);
+    blocking(move || {
+        let mut stream = connect(at);
+        stream.write_all(GET).unwrap();
+        let mut first = [0; 15];
+        stream.read_exact(&mut first).unwrap();
+        assert_eq!(&first, b"HTTP/1.1 200 OK");
+        assert!(until_closed(stream, b"GET / HT").ends_with("hello"));
+    })
+    .await;
+    eventually(|| cuts(&server) == [0, 1, 0]).await;
 }
 
 #[tokio::test]
@@ -124,6 +150,7 @@ async fn who_does_not_read_is_cut_off() {
     let mut rest = Vec::new();
     let _ = stalled.read_to_end(&mut rest);
     assert!(rest.len() < SIZE);
+    assert_eq!(cuts(&server), [0, 0, 1]);
 }
 
 #[tokio::test]
