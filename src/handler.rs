@@ -20,7 +20,7 @@ use crate::accounts::{Access, Accounts};
 use crate::config::{Findings, Timeouts, Transports};
 use crate::console::Consoles;
 pub use crate::net::tls::Acceptor;
-pub use crate::net::{Answer, Conn, Packet, Replier};
+pub use crate::net::{Answer, Conn, Flow, Packet, Replier};
 pub use crate::stats::{Counter, CounterKind, Counters, Ledger, Phase, RejectReason};
 use crate::upstream::Upstreams;
 
@@ -125,6 +125,12 @@ pub trait StreamHandler: Handler {
 pub trait DatagramHandler: Handler {
     /// Answers one datagram in place. Called in the receive loop: it must not block.
     fn answer(&self, packet: &mut Packet<'_>) -> Answer;
+
+    /// Whether something that it has begun with senders goes on: while the listener drains it is given datagrams
+    /// ([`Packet::is_draining`]) until it has finished. A handler that begins nothing is not.
+    fn is_busy(&self) -> bool {
+        false
+    }
 }
 
 /// What a handler is made with.
@@ -261,10 +267,17 @@ impl<H: StreamHandler> StreamService for H {
 pub trait DatagramService: Send + Sync {
     /// Answers a datagram in place.
     fn answer(&self, packet: &mut Packet<'_>) -> Answer;
+
+    /// Whether it is still to be given datagrams while the listener drains.
+    fn is_busy(&self) -> bool;
 }
 
 impl<H: DatagramHandler> DatagramService for H {
     fn answer(&self, packet: &mut Packet<'_>) -> Answer {
         DatagramHandler::answer(self, packet)
+    }
+
+    fn is_busy(&self) -> bool {
+        DatagramHandler::is_busy(self)
     }
 }

@@ -37,14 +37,27 @@ pub(super) async fn run_udp(listening: Arc<Listening>, mut binding: watch::Recei
     loop {
         let current = binding.borrow_and_update().clone();
         let serves = current.rules.serves();
+        let lingers = !serves && current.rules.lingers();
         let turn = tokio::select! {
             biased;
             turn = turn(&mut binding, &current, serves) => turn,
-            never = state.receive_all(&current), if serves => match never {},
+            () = current.rules.lingered(), if lingers => Turn::Again,
+            never = state.receive_all(&current), if serves || lingers => match never {},
         };
         match turn {
             Turn::Again => {}
-            Turn::TakeTheRest => return state.take_what_is_queued(&current),
+            Turn::TakeTheRest => {
+                state.take_what_is_queued(&current);
+                // The port of a listener that left is given back at once; where the gateway ends, nobody else wants it.
+                if current.rules.hold.is_closed() {
+                    tokio::select! {
+                        biased;
+                        () = current.rules.lingered() => {}
+                        never = state.receive_all(&current) => match never {},
+                    }
+                }
+                return;
+            }
             Turn::End => {
                 state.send_waiting(&current);
                 return tell_stopped(&current);
@@ -193,10 +206,12 @@ pub(super) async fn run_unixgram(listening: Arc<Listening>, mut binding: watch::
     loop {
         let current = binding.borrow_and_update().clone();
         let serves = current.rules.serves();
+        let lingers = !serves && current.rules.lingers();
         let turn = tokio::select! {
             biased;
             turn = turn(&mut binding, &current, serves) => turn,
-            never = state.receive_all(&current), if serves => match never {},
+            () = current.rules.lingered(), if lingers => Turn::Again,
+            never = state.receive_all(&current), if serves || lingers => match never {},
         };
         match turn {
             Turn::Again => {}

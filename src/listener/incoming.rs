@@ -53,7 +53,8 @@ pub(super) fn answer(
     };
     let mut packet = Packet::new(slot, incoming.len, &incoming.peer, binding.site.ledger.listener())
         .received_at(&binding.site.address)
-        .answered_by(&later);
+        .answered_by(&later)
+        .while_draining(!binding.rules.serves());
     // A handler's panic stays its own: this datagram is lost, the loop goes on.
     let answered = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| service.answer(&mut packet)));
     let len = packet.bytes().len();

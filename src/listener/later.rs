@@ -23,7 +23,7 @@ pub(super) enum To {
 /// The way back. It does not keep the socket open: an endpoint that is closed answers nobody.
 pub(super) fn replier(binding: &Binding, listening: &Weak<Listening>, to: To) -> Replier {
     let (ledger, listening) = (binding.site.ledger.clone(), listening.clone());
-    Replier::new(binding.site.stats.next_id(), binding.site.clone(), move |bytes| {
+    Replier::new(binding.site.clone(), move |bytes| {
         let open = listening.upgrade().ok_or(io::ErrorKind::NotConnected)?;
         let done = match (&*open, &to) {
             (Listening::Udp(socket), To::Inet(peer, source)) => {

@@ -1,6 +1,7 @@
 //! What makes a loop look up from its socket: another binding, a pause, the end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::watch;
@@ -8,6 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Binding, Pause, Rules};
 use crate::stats::EventKind;
+
+/// How often a loop that drains looks whether its handler has finished.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Whether the gateway as a whole accepts. One for all listeners, so that none is forgotten: neither one that a reload
 /// adds meanwhile nor one that it changes. What the operator wants of a single listener is at its
@@ -52,7 +56,21 @@ impl Rules {
         self.door.pause() == Pause::No && !self.hold.is_set()
     }
 
-    /// Waits until that is so (`true`), or is not.
+    /// Whether what has begun with senders of datagrams goes on although nothing new is served: while the listener, or
+    /// the gateway, drains, and until the handler has finished with them.
+    pub(super) fn lingers(&self) -> bool {
+        let drains = self.hold.is_set() || self.hold.is_closed() || self.door.pause() == Pause::Draining;
+        drains && self.built.datagram.as_ref().is_some_and(|handler| handler.is_busy())
+    }
+
+    /// Waits until that is no longer so.
+    pub(super) async fn lingered(&self) {
+        while self.lingers() {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Waits until what comes is served (`true`), or is not.
     async fn serves_again(&self, serves: bool) {
         let (mut pause, mut held) = (self.door.watch_pause(), self.hold.held.subscribe());
         while self.serves() != serves {

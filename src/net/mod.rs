@@ -4,6 +4,7 @@ mod accept;
 mod bind;
 mod chunk;
 mod conn;
+mod flow;
 mod gate;
 mod inherited;
 mod lent;
@@ -22,6 +23,7 @@ pub use bind::{
 };
 pub use chunk::Chunk;
 pub use conn::{Conn, Prelude};
+pub use flow::Flow;
 pub use gate::{Gate, PeerCounts, PeerKey, Permit};
 pub use inherited::Inherited;
 pub use lent::{Lent, Look};

@@ -23,6 +23,7 @@ pub struct Packet<'a> {
     listener: &'a str,
     local: &'a str,
     later: Later<'a>,
+    draining: bool,
 }
 
 /// Makes the way back, where there is one.
@@ -38,7 +39,15 @@ impl std::fmt::Debug for Later<'_> {
 impl<'a> Packet<'a> {
     /// The first `len` bytes of the buffer came from `peer`; the rest is room for a longer answer.
     pub fn new(buffer: &'a mut [u8], len: usize, peer: &'a Peer, listener: &'a str) -> Self {
-        Packet { len: len.min(buffer.len()), buffer, peer, listener, local: "", later: Later(None) }
+        Packet {
+            len: len.min(buffer.len()),
+            buffer,
+            peer,
+            listener,
+            local: "",
+            later: Later(None),
+            draining: false,
+        }
     }
 
     /// The same with the address of the endpoint that received it.
@@ -53,6 +62,18 @@ impl<'a> Packet<'a> {
     pub fn answered_by(mut self, later: &'a dyn Fn() -> Option<Replier>) -> Self {
         self.later = Later(Some(later));
         self
+    }
+
+    /// The same while its listener drains, or not.
+    #[must_use]
+    pub fn while_draining(mut self, draining: bool) -> Self {
+        self.draining = draining;
+        self
+    }
+
+    /// Whether its listener drains: what has begun with a sender goes on, and nothing new begins.
+    pub fn is_draining(&self) -> bool {
+        self.draining
     }
 
     /// The way back to the sender, for an answer that takes its time; none if the sender has no address. What is

@@ -4,14 +4,12 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use crate::stats::{ConnId, Ledger, Site};
+use crate::stats::{Ledger, Site};
 
 /// Sends to whoever sent a datagram, from the address that it was sent to, for as long as that endpoint is open.
 /// What is sent is counted with the listener's datagrams.
 #[derive(Clone)]
 pub struct Replier {
-    /// A number that no conn and no other replier has.
-    pub id: ConnId,
     /// The account of the listener's transport.
     pub ledger: Arc<Ledger>,
     /// What the datagrams of this endpoint have in common.
@@ -23,18 +21,14 @@ type Sends = dyn Fn(&[u8]) -> io::Result<()> + Send + Sync;
 
 impl fmt::Debug for Replier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Replier").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Replier").field("listener", self.ledger.listener()).finish_non_exhaustive()
     }
 }
 
 impl Replier {
     /// One that sends by that function, which does not block.
-    pub fn new(
-        id: ConnId,
-        site: Arc<Site>,
-        send: impl Fn(&[u8]) -> io::Result<()> + Send + Sync + 'static,
-    ) -> Self {
-        Replier { id, ledger: site.ledger.clone(), site, send: Arc::new(send) }
+    pub fn new(site: Arc<Site>, send: impl Fn(&[u8]) -> io::Result<()> + Send + Sync + 'static) -> Self {
+        Replier { ledger: site.ledger.clone(), site, send: Arc::new(send) }
     }
 
     /// Sends one datagram, or none: there is no queue.

@@ -272,6 +272,11 @@ impl Ledger {
         self.each_live(&mut |meter| meter.notice_drain());
     }
 
+    /// How many of its meters are live.
+    pub(super) fn live(&self) -> usize {
+        self.shards.iter().map(|shard| locked(shard).live.len()).sum()
+    }
+
     /// Closed and live conns: what the closed ones came to with the live ones' bytes added, and how many
     /// are live. Each shard is read under its lock, so that no conn is counted twice or not at all.
     pub(super) fn totals(&self) -> (Closed, u64) {

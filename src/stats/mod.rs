@@ -151,6 +151,11 @@ impl Stats {
         }
     }
 
+    /// How many live meters are those of datagrams.
+    pub fn flows(&self) -> usize {
+        self.all().iter().filter(|ledger| !ledger.transport().is_stream()).map(|ledger| ledger.live()).sum()
+    }
+
     /// The live meter of that number.
     pub fn find(&self, id: ConnId) -> Option<Arc<Meter>> {
         self.all().iter().find_map(|ledger| ledger.find(id))

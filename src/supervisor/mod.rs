@@ -275,9 +275,9 @@ impl Supervisor {
         self.inner.running.subscribe()
     }
 
-    /// How many conns are open.
+    /// How many conns and flows are open.
     pub fn active(&self) -> usize {
-        self.inner.process.taken()
+        self.inner.process.taken() + self.inner.stats.flows()
     }
 }
 

@@ -234,6 +234,34 @@ fn a_sender_of_datagrams_has_a_program_of_its_own() {
 }
 
 #[test]
+fn a_senders_program_is_in_the_connection_list_and_killed_like_a_connection() {
+    let gate = Gate::start(
+        r#"
+        listeners.run = { bind = "udp://127.0.0.1:0", handler = "run" }
+        handlers.run = { type = "exec", argv = ["/bin/cat"], grace = "50ms" }
+        "#,
+    );
+    let (one, other) = (gate.datagrams("run"), gate.datagrams("run"));
+    one.ask("hello", "hello");
+    other.ask("me", "me");
+    let conns = gate.stats().conns();
+    assert_eq!(conns.len(), 2);
+    let first = conns.iter().find(|conn| conn.received_bytes == 5).unwrap();
+    assert_eq!((first.sent_bytes, first.handler), (5, "exec"));
+    assert!(first.details.iter().any(|(key, _)| *key == "pid"));
+    assert!(gate.supervisor().kill(first.id));
+    eventually("its program has ended", || processes(&gate, "polygate_processes_active") == 1);
+    assert_eq!(gate.closed("run", CloseReason::Admin), 1);
+    other.ask("still here", "still here");
+    // While the listener drains, who has a program is heard, and nobody gets another.
+    assert!(gate.supervisor().drain_listener("run", None));
+    other.ask("and now", "and now");
+    one.send("and me");
+    other.ask("yes", "yes");
+    assert_eq!(gate.stats().conns().len(), 1);
+}
+
+#[test]
 fn a_program_may_answer_a_datagram_and_end() {
     let gate = Gate::start(
         r#"

@@ -4,6 +4,7 @@ use std::net::UdpSocket;
 use std::os::unix::net::UnixDatagram;
 
 use polygate::stats::CloseReason;
+use polygate::supervisor::State;
 
 use crate::client::Datagrams;
 use crate::harness::{DEADLINE, Gate, eventually};
@@ -156,6 +157,57 @@ fn a_flow_is_killed_like_a_connection() {
     eventually("it has ended", || counted(&gate, "polygate_flows_expired_total", &["admin"]) == 1);
     client.send("y");
     assert_ne!(hears(&back, "y"), first);
+}
+
+#[test]
+fn while_a_listener_drains_known_senders_are_heard_and_no_flow_begins() {
+    let (back, at) = backend();
+    let gate = Gate::start(&text(&format!("'{at}'"), "responses = 2", ""));
+    let (known, stranger) = (gate.datagrams("l"), gate.datagrams("l"));
+    known.send("one");
+    let flow = hears(&back, "one");
+    back.send_to(b"first", flow).unwrap();
+    assert_eq!(known.recv(), b"first");
+    assert!(gate.supervisor().drain_listener("l", None));
+    let id = gate.stats().conns()[0].id;
+    eventually("it is asked to finish", || {
+        gate.stats().conns().iter().any(|conn| conn.id == id && conn.state == "draining")
+    });
+    stranger.send("me too");
+    eventually("it is refused", || counted(&gate, "polygate_flows_dropped_total", &["draining"]) == 1);
+    known.send("two");
+    assert_eq!(hears(&back, "two"), flow, "the flow goes on");
+    back.send_to(b"second", flow).unwrap();
+    assert_eq!(known.recv(), b"second");
+    // That was its last answer, and so the end of the drain.
+    eventually("it has drained", || gate.supervisor().listeners()[0].state == State::Paused);
+    assert!(gate.supervisor().resume("l"));
+    eventually("a flow begins again", || {
+        stranger.send("later");
+        counted(&gate, "polygate_flows_created_total", &[]) == 2
+    });
+    hears(&back, "later");
+}
+
+#[test]
+fn while_the_gateway_ends_known_senders_are_heard() {
+    let (back, at) = backend();
+    let gate = Gate::start(&text(&format!("'{at}'"), "responses = 2", ""));
+    let known = gate.datagrams("l");
+    known.send("one");
+    let flow = hears(&back, "one");
+    back.send_to(b"first", flow).unwrap();
+    assert_eq!(known.recv(), b"first");
+    let drained = std::thread::scope(|scope| {
+        let ending = scope.spawn(|| gate.shutdown());
+        eventually("it ends", || !gate.supervisor().is_accepting());
+        known.send("two");
+        assert_eq!(hears(&back, "two"), flow);
+        back.send_to(b"second", flow).unwrap();
+        assert_eq!(known.recv(), b"second");
+        ending.join().unwrap()
+    });
+    assert_eq!((drained.finished, drained.killed), (1, 0));
 }
 
 #[test]

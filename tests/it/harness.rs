@@ -195,7 +195,7 @@ impl Drop for Gate {
         // Places are given back when conns are settled: none is lost, none is given back twice.
         let supervisor = self.supervisor().clone();
         eventually("as many places are taken as conns are open", || {
-            supervisor.active() == self.stats.conns().iter().filter(|conn| conn.transport.is_stream()).count()
+            supervisor.active() == self.stats.conns().len()
         });
         let before = self.stats.snapshot();
         drop(self.gateway.take());

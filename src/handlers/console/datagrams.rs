@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use super::{Console, Options};
 use crate::console::{About, Speaker, Talk};
-use crate::handler::{Answer, Packet, Replier};
-use crate::stats::Peer;
+use crate::handler::{Answer, Flow, Packet, Phase, Replier};
+use crate::stats::{CloseReason, Peer};
 
 /// A conversation ends when nothing has been said for so long.
 const IDLE: Duration = Duration::from_secs(300);
@@ -34,6 +34,11 @@ impl Peers {
     fn locked(&self) -> MutexGuard<'_, HashMap<Key, mpsc::Sender<String>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.locked().is_empty()
+    }
 }
 
 /// Notes a datagram. Called in the receive loop, so what cannot be noted at once is not.
@@ -56,14 +61,19 @@ pub(super) fn heard(console: &Console, packet: &Packet<'_>) -> Answer {
     }
     // A reply without an address to go to is counted as that.
     let Some(replier) = packet.replier() else { return Answer::Reply };
+    if packet.is_draining() {
+        return Answer::Silence;
+    }
+    let mut flow = Flow::open(&replier, packet.peer().clone(), Phase::Work);
     let about = About {
-        id: replier.id.0,
+        id: flow.id().0,
         listener: packet.listener().into(),
         transport: replier.ledger.transport(),
         peer: packet.peer().to_string(),
     };
     let Some(talk) = console.consoles.open(about) else {
         tracing::debug!(target: "polygate::conn", listener = packet.listener(), "too many conversations");
+        flow.ends_because(CloseReason::Handler);
         return Answer::Silence;
     };
     let (sender, said) = mpsc::channel(QUEUE);
@@ -71,7 +81,9 @@ pub(super) fn heard(console: &Console, packet: &Packet<'_>) -> Answer {
     let forget = Forget { peers: console.peers.clone(), sender: sender.clone(), key: key.clone() };
     peers.insert(key, sender);
     drop(peers);
-    tokio::spawn(converse(console.options.clone(), talk, replier, said, forget));
+    let meter = flow.meter().clone();
+    let task = tokio::spawn(converse(console.options.clone(), talk, (replier, flow), said, forget));
+    meter.arm(task.abort_handle());
     Answer::Silence
 }
 
@@ -94,22 +106,25 @@ impl Drop for Forget {
 async fn converse(
     options: Arc<Options>,
     mut talk: Talk,
-    replier: Replier,
+    (replier, mut flow): (Replier, Flow),
     mut said: mpsc::Receiver<String>,
     forget: Forget,
 ) {
+    let meter = flow.meter().clone();
+    let send = |text: &str| replier.send(text.as_bytes()).inspect(|()| meter.add_sent(text.len())).is_ok();
     let mut due = None;
-    loop {
+    let reason = loop {
         tokio::select! {
             biased;
             Some(reply) = talk.next() => {
-                if replier.send(reply.text.as_bytes()).is_err() {
-                    break;
+                if !send(&reply.text) {
+                    break CloseReason::Drain;
                 }
                 talk.confirm(reply);
                 due = None;
             }
             Some(text) = said.recv() => {
+                meter.add_received(text.len());
                 talk.say(Speaker::Client, text);
                 let far = |time: Duration| Instant::now().checked_add(time);
                 due = due.or_else(|| options.timeout.get().and_then(far));
@@ -117,14 +132,15 @@ async fn converse(
             () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                 due = None;
                 let nothing = options.default_reply.is_empty();
-                if nothing || replier.send(options.default_reply.as_bytes()).is_err() {
-                    break;
+                if nothing || !send(&options.default_reply) {
+                    break CloseReason::Handler;
                 }
                 talk.say(Speaker::Gateway, options.default_reply.clone());
             }
-            () = tokio::time::sleep(IDLE) => break,
+            () = tokio::time::sleep(IDLE) => break CloseReason::Idle,
         }
-    }
+    };
+    flow.ends_because(reason);
     said.close();
     drop(forget);
 }

@@ -105,6 +105,10 @@ impl DatagramHandler for Console {
     fn answer(&self, packet: &mut Packet<'_>) -> Answer {
         datagrams::heard(self, packet)
     }
+
+    fn is_busy(&self) -> bool {
+        !self.peers.is_empty()
+    }
 }
 
 /// One conversation over a connection.

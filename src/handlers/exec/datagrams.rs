@@ -11,9 +11,9 @@ use rustix::net::RecvFlags;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::{Exec, NAMES, Options};
-use crate::handler::{Answer, Packet, Replier};
-use crate::process::{Counts, End, Given, Process, Program, Start, Whose};
-use crate::stats::{Peer, ProcessFailure};
+use crate::handler::{Answer, Flow, Packet, Phase, Replier};
+use crate::process::{Counts, End, Given, Process, Program, Start};
+use crate::stats::{CloseReason, Peer, ProcessFailure};
 
 /// Datagrams that wait for one process.
 const QUEUE: usize = 16;
@@ -31,6 +31,11 @@ impl Peers {
     fn locked(&self) -> MutexGuard<'_, HashMap<Key, mpsc::Sender<Box<[u8]>>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Whether nobody has one.
+    pub(super) fn is_empty(&self) -> bool {
+        self.locked().is_empty()
+    }
 }
 
 /// Gives a datagram to its sender's process. Called in the receive loop: what does not fit is lost, as datagrams are.
@@ -47,6 +52,9 @@ pub(super) fn heard(exec: &Exec, packet: &Packet<'_>) -> Answer {
     }
     // A reply without an address to go to is counted as that.
     let Some(replier) = packet.replier() else { return Answer::Reply };
+    if packet.is_draining() {
+        return Answer::Silence;
+    }
     let Ok(place) = exec.places.clone().try_acquire_owned() else {
         Counts::of(&replier.ledger, NAMES).fail(ProcessFailure::Limit);
         tracing::debug!(target: "polygate::process", listener = packet.listener(), "max_children run already");
@@ -57,7 +65,10 @@ pub(super) fn heard(exec: &Exec, packet: &Packet<'_>) -> Answer {
     let forget = Forget { peers: exec.peers.clone(), sender: sender.clone(), key: key.clone() };
     peers.insert(key, sender);
     drop(peers);
+    let flow = Flow::open(&replier, packet.peer().clone(), Phase::Work);
+    let meter = flow.meter().clone();
     let talk = Talk {
+        flow,
         options: exec.options.clone(),
         program: exec.program.clone(),
         counts: Counts::of(&replier.ledger, NAMES),
@@ -65,13 +76,14 @@ pub(super) fn heard(exec: &Exec, packet: &Packet<'_>) -> Answer {
         replier,
         datagrams,
     };
-    tokio::spawn(async move {
-        let id = talk.replier.id;
+    let task = tokio::spawn(async move {
+        let id = talk.flow.id();
         let listener = talk.replier.ledger.listener().clone();
         if let Err(error) = talk.run(place, forget).await {
             tracing::warn!(target: "polygate::process", conn = id.0, %listener, %error, "failed");
         }
     });
+    meter.arm(task.abort_handle());
     Answer::Silence
 }
 
@@ -92,6 +104,7 @@ impl Drop for Forget {
 }
 
 struct Talk {
+    flow: Flow,
     options: Arc<Options>,
     program: Arc<Program>,
     counts: Counts,
@@ -112,9 +125,9 @@ impl Talk {
             counts: self.counts.clone(),
             place: Some(place),
         };
-        let whose = Whose { listener: self.replier.ledger.listener().clone(), id: self.replier.id };
-        let process = self.program.start(&[], &self.env, start, whose).await;
+        let process = self.program.start(&[], &self.env, start, &**self.flow.meter()).await;
         let process = process.inspect_err(|_| self.counts.fail(ProcessFailure::Spawn))?;
+        self.flow.meter().describe("pid", process.id().to_string());
         let mut buffer = vec![0; LONGEST];
         let timeout = self.options.timeout.get();
         let carried = self.carry(&process, &ours, &mut buffer);
@@ -122,49 +135,72 @@ impl Talk {
             Some(time) => tokio::time::timeout(time, carried).await,
             None => Ok(carried.await),
         };
+        self.flow.ends_because(match ended {
+            Err(_) => CloseReason::Lifetime,
+            Ok(Ended::Process(_)) => CloseReason::Handler,
+            Ok(Ended::Silence) => CloseReason::Idle,
+            Ok(Ended::Closed) => CloseReason::Drain,
+        });
         match ended {
             Err(_) => self.counts.fail(ProcessFailure::Timeout),
-            Ok(Some(End::Signal(_))) => self.counts.fail(ProcessFailure::Signal),
-            Ok(Some(end)) if !end.is_success() => self.counts.fail(ProcessFailure::Exit),
+            Ok(Ended::Process(Some(End::Signal(_)))) => self.counts.fail(ProcessFailure::Signal),
+            Ok(Ended::Process(Some(end))) if !end.is_success() => self.counts.fail(ProcessFailure::Exit),
             Ok(_) => {}
         }
         self.datagrams.close();
         drop(forget);
         // What it has written before its end, asked of the kernel: the reactor may not have told yet.
         while let Ok((_, n)) = rustix::net::recv(&ours, buffer.as_mut_slice(), RecvFlags::DONTWAIT) {
-            let _ = self.replier.send(&buffer[..n.min(LONGEST)]);
+            let _ = self.reply(&buffer[..n.min(LONGEST)]);
         }
         process.finish().await;
         Ok(())
     }
 
-    /// Carries datagrams until the process ends, or none if nobody has said anything for too long or the endpoint is
-    /// closed.
+    fn reply(&self, bytes: &[u8]) -> io::Result<()> {
+        self.replier.send(bytes)?;
+        self.flow.meter().add_sent(bytes.len());
+        Ok(())
+    }
+
+    /// Carries datagrams until something ends that.
     async fn carry(
         &mut self,
         process: &Process,
         socket: &tokio::net::UnixDatagram,
         buffer: &mut [u8],
-    ) -> Option<End> {
+    ) -> Ended {
         loop {
             tokio::select! {
                 biased;
-                end = process.wait() => return end.ok(),
+                end = process.wait() => return Ended::Process(end.ok()),
                 written = socket.recv(buffer) => {
-                    let sent = self.replier.send(&buffer[..written.ok()?]);
+                    let Ok(written) = written else { return Ended::Process(None) };
+                    let sent = self.reply(&buffer[..written]);
                     if sent.is_err_and(|error| error.kind() == io::ErrorKind::NotConnected) {
-                        return None;
+                        return Ended::Closed;
                     }
                 }
                 Some(datagram) = self.datagrams.recv() => {
+                    self.flow.meter().add_received(datagram.len());
                     // A process that does not read loses what comes.
                     let flags = rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL;
                     let _ = rustix::net::send(socket, &datagram, flags);
                 }
-                () = tokio::time::sleep(self.options.datagram_idle.get()) => return None,
+                () = tokio::time::sleep(self.options.datagram_idle.get()) => return Ended::Silence,
             }
         }
     }
+}
+
+/// What ends a talk.
+enum Ended {
+    /// The process; none: how is not known.
+    Process(Option<End>),
+    /// Nobody has said anything for too long.
+    Silence,
+    /// The endpoint is closed.
+    Closed,
 }
 
 /// What tells the program of the sender, in words like those of ucspi-tcp.

@@ -92,6 +92,10 @@ impl DatagramHandler for Exec {
     fn answer(&self, packet: &mut Packet<'_>) -> Answer {
         datagrams::heard(self, packet)
     }
+
+    fn is_busy(&self) -> bool {
+        !self.peers.is_empty()
+    }
 }
 
 /// One connection's program before it starts.

@@ -13,7 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::mpsc;
 
 use super::Options;
-use crate::handler::{Answer, Counter, CounterKind, Counters, Ledger, Packet, Phase, Replier};
+use crate::handler::{
+    Answer, Counter, CounterKind, Counters, Flow as Account, Ledger, Packet, Phase, Replier,
+};
 use crate::stats::{CloseReason, Meter, Peer};
 use crate::upstream::{Datagrams, Lease, Pool};
 
@@ -101,6 +103,11 @@ impl Flows {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.locked().is_empty()
+    }
+
     /// Looks the cells up; they are the first listener's that serves datagrams, and a handler has one.
     pub(super) fn starts(&self, ledger: &Ledger) {
         let of = |counter| ledger.counters(counter);
@@ -138,11 +145,12 @@ fn begin(flows: &Arc<Flows>, pool: &Arc<Pool>, options: &Options, packet: &Packe
     }
     let mut all = flows.locked();
     let full = all.len() >= options.max_flows;
-    if full || replier.site.drain.is_cancelled() {
+    if full || packet.is_draining() || replier.site.drain.is_cancelled() {
         flows.dropped(if full { Lost::MaxFlows } else { Lost::Draining });
         return Answer::Silence;
     }
-    let meter = Meter::open(replier.site.clone(), packet.peer().clone(), None, Phase::Open);
+    let account = Account::open(&replier, packet.peer().clone(), Phase::Open);
+    let meter = account.meter().clone();
     let (early, waiting) = mpsc::channel(QUEUE);
     let flow =
         Arc::new(Flow { early, socket: OnceLock::new(), meter: meter.clone(), requests: AtomicU64::new(1) });
@@ -153,7 +161,7 @@ fn begin(flows: &Arc<Flows>, pool: &Arc<Pool>, options: &Options, packet: &Packe
         counts.created.add(&[], 1);
         counts.active.add(&[], 1);
     }
-    let ends = Ends { flows: flows.clone(), flow: flow.clone(), key, reason: CloseReason::Drain };
+    let ends = Ends { flows: flows.clone(), flow: flow.clone(), key, account };
     let talk = Talk { pool: pool.clone(), flow, replier, waiting, responses: options.responses, ends };
     let task = tokio::spawn(talk.run());
     meter.arm(task.abort_handle());
@@ -196,7 +204,7 @@ struct Ends {
     flows: Arc<Flows>,
     flow: Arc<Flow>,
     key: Key,
-    reason: CloseReason,
+    account: Account,
 }
 
 impl Drop for Ends {
@@ -206,15 +214,7 @@ impl Drop for Ends {
             all.remove(&self.key);
         }
         drop(all);
-        let meter = &self.flow.meter;
-        let reason = meter.settle(self.reason);
-        let site = meter.site();
-        tracing::debug!(
-            target: "polygate::flow",
-            conn = meter.id().0, listener = %site.ledger.listener(), peer = %meter.peer(),
-            received_bytes = meter.received(), sent_bytes = meter.sent(), reason = reason.as_str(),
-            "closed"
-        );
+        let reason = self.account.settle();
         if let Some(counts) = self.flows.counts.get() {
             counts.active.sub(&[], 1);
             let at = match reason {
@@ -249,7 +249,7 @@ impl Talk {
     async fn run(mut self) {
         let meter = self.flow.meter.clone();
         meter.describe("upstream", self.pool.name().to_owned());
-        self.ends.reason = match self.pool.connect_datagrams(&meter).await {
+        let reason = match self.pool.connect_datagrams(&meter).await {
             Ok((lease, socket)) => {
                 meter.describe("endpoint", lease.member().endpoint().to_string());
                 self.talk(&lease, socket).await
@@ -260,6 +260,7 @@ impl Talk {
                 CloseReason::Upstream
             }
         };
+        self.ends.account.ends_because(reason);
     }
 
     async fn talk(&mut self, lease: &Lease, socket: Datagrams) -> CloseReason {

@@ -83,6 +83,10 @@ impl DatagramHandler for Forward {
     fn answer(&self, packet: &mut Packet<'_>) -> Answer {
         flows::carry(&self.flows, &self.pool, &self.options, packet)
     }
+
+    fn is_busy(&self) -> bool {
+        !self.flows.is_empty()
+    }
 }
 
 impl StreamHandler for Forward {

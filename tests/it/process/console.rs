@@ -141,6 +141,8 @@ fn a_sender_of_datagrams_has_a_conversation_too() {
         assert_eq!(client.recv(), b"hi");
         client.send("again");
         assert_eq!(with_entries(&gateway, 3), id);
+        let flow = gateway.json(&format!("/api/v1/connections/{id}"));
+        assert_eq!((&flow["kind"], &flow["received_bytes"]), (&json!("flow"), &json!(10)));
         // Another sender, another conversation.
         let other = Datagrams::to(&address);
         other.send("me");
