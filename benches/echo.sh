@@ -151,11 +151,11 @@ side_by_side() {
     echo "| server | CPU ns/req | to $reference | user instr/req | syscalls/req | requests/s to $reference | perf: user instr, kernel instr, cycles/req |"
     echo "|---|---:|---:|---:|---:|---:|---|"
     local reference_cpu reference_rate cpu rate
-    reference_cpu=$(median "$transport" "$reference" 4 2)
-    reference_rate=$(median "$transport" "$reference" 2 3)
+    reference_cpu=$(median "$scratch/$transport.rounds" "$reference" 4 2)
+    reference_rate=$(median "$scratch/$transport.rounds" "$reference" 2 3)
     for name in "$@"; do
-        cpu=$(median "$transport" "$name" 4 2)
-        rate=$(median "$transport" "$name" 2 3)
+        cpu=$(median "$scratch/$transport.rounds" "$name" 4 2)
+        rate=$(median "$scratch/$transport.rounds" "$name" 2 3)
         awk -v name="$name" -v cpu="$cpu" -v rate="$rate" -v rcpu="$reference_cpu" -v rrate="$reference_rate" \
             -v user="${user[$name]}" -v counts="${counts[$name]}" 'BEGIN {
                 split(counts, part, " [|] ")
@@ -163,12 +163,6 @@ side_by_side() {
             }'
     done
     for name in "$@"; do stop "${pids[$name]}"; done
-}
-
-# median TRANSPORT NAME ABOVE BELOW: of one column over another.
-median() {
-    awk -v name="$2" -v a="$3" -v b="$4" '$1 == name { print $a / $b }' "$scratch/$1.rounds" | sort -g |
-        awk '{ all[NR] = $1 } END { print NR % 2 ? all[(NR + 1) / 2] : (all[NR / 2] + all[NR / 2 + 1]) / 2 }'
 }
 
 machine

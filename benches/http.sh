@@ -125,12 +125,6 @@ perf_counts() {
         END { print calls ? calls : "n/a", "|", rest ? rest : "n/a" }' "$out"
 }
 
-# median NAME ABOVE BELOW: of one column over another.
-median() {
-    awk -v name="$1" -v a="$2" -v b="$3" '$1 == name { print $a / $b }' "$scratch/rounds" | sort -g |
-        awk '{ all[NR] = $1 } END { print NR % 2 ? all[(NR + 1) / 2] : (all[NR / 2] + all[NR / 2 + 1]) / 2 }'
-}
-
 contestants=(polygate nginx hyper)
 declare -A ports=() pids=() counts=() user=()
 port=$base
@@ -161,10 +155,10 @@ echo "HTTP hello, kept alive, 64 connections, request \"$request\", one server c
 echo
 echo "| server | CPU ns/req | to nginx | user instr/req | to nginx | syscalls/req | requests/s to nginx | perf: user instr, kernel instr, cycles/req |"
 echo "|---|---:|---:|---:|---:|---:|---:|---|"
-reference_cpu=$(median nginx 4 2)
-reference_rate=$(median nginx 2 3)
+reference_cpu=$(median "$scratch/rounds" nginx 4 2)
+reference_rate=$(median "$scratch/rounds" nginx 2 3)
 for name in "${contestants[@]}"; do
-    awk -v name="$name" -v cpu="$(median "$name" 4 2)" -v rate="$(median "$name" 2 3)" -v rcpu="$reference_cpu" \
+    awk -v name="$name" -v cpu="$(median "$scratch/rounds" "$name" 4 2)" -v rate="$(median "$scratch/rounds" "$name" 2 3)" -v rcpu="$reference_cpu" \
         -v rrate="$reference_rate" -v user="${user[$name]}" -v ruser="${user[nginx]}" -v counts="${counts[$name]}" 'BEGIN {
             split(counts, part, " [|] ")
             printf "| %s | %d | %.3f | %d | %.3f | %s | %.3f | %s |\n", name, cpu, cpu / rcpu, user, user / ruser, part[1], rate / rrate, part[2]

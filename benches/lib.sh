@@ -89,6 +89,12 @@ value() {
     die "no $1 in: $2"
 }
 
+# median FILE NAME ABOVE BELOW: of one column over another, in the lines that begin with NAME.
+median() {
+    awk -v name="$2" -v a="$3" -v b="$4" '$1 == name { print $a / $b }' "$1" | sort -g |
+        awk '{ all[NR] = $1 } END { print NR % 2 ? all[(NR + 1) / 2] : (all[NR / 2] + all[NR / 2 + 1]) / 2 }'
+}
+
 # machine: what a table must say of where it comes from.
 machine() {
     echo "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores, Linux $(uname -r)"
