@@ -72,16 +72,21 @@ impl Datagrams {
     /// What became of a datagram that was sent: `ConnectionRefused` where ICMP says that nobody is there.
     pub async fn readable(&self) -> io::Result<()> {
         loop {
-            // An error of the socket alone does not make it readable.
-            let (ready, error) = match self {
-                Datagrams::Udp(socket) => (socket.ready(READ_OR_FAIL).await?, socket.take_error()?),
-                Datagrams::Unix(socket) => (socket.ready(READ_OR_FAIL).await?, socket.take_error()?),
+            let ready = match self {
+                Datagrams::Udp(socket) => socket.ready(READ_OR_FAIL).await?,
+                Datagrams::Unix(socket) => socket.ready(READ_OR_FAIL).await?,
+            };
+            // Reading tells of an error, too.
+            if ready.is_readable() {
+                return Ok(());
+            }
+            // An error alone does not make the socket readable.
+            let error = match self {
+                Datagrams::Udp(socket) => socket.take_error()?,
+                Datagrams::Unix(socket) => socket.take_error()?,
             };
             if let Some(error) = error {
                 return Err(error);
-            }
-            if ready.is_readable() {
-                return Ok(());
             }
             // Somebody else has had the error: it is waited for the next one.
             let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());

@@ -249,7 +249,8 @@ impl Talk {
     async fn run(mut self) {
         let meter = self.flow.meter.clone();
         meter.describe("upstream", self.pool.name().to_owned());
-        let reason = match self.pool.connect_datagrams(&meter).await {
+        // Boxed, so that a flow is not as large as one that is being connected.
+        let reason = match Box::pin(self.pool.connect_datagrams(&meter)).await {
             Ok((lease, socket)) => {
                 meter.describe("endpoint", lease.member().endpoint().to_string());
                 self.talk(&lease, socket).await

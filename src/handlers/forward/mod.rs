@@ -93,7 +93,9 @@ impl StreamHandler for Forward {
     async fn serve(&self, conn: &mut Conn) -> io::Result<()> {
         conn.describe("upstream", self.pool.name());
         let meter = conn.meter().clone();
-        let (lease, mut stream) = match self.pool.connect(&meter, &self.header(conn)).await {
+        // Boxed, so that a connection that is carried is not as large as one that is being made.
+        let connecting = Box::pin(async { self.pool.connect(&meter, &self.header(conn)).await });
+        let (lease, mut stream) = match connecting.await {
             Ok(connected) => connected,
             Err(error) => {
                 tracing::warn!(target: "polygate::upstream", conn = conn.id().0, listener = conn.listener(), upstream = self.pool.name(), %error, "refused");
