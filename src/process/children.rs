@@ -72,20 +72,19 @@ pub async fn reap() -> io::Result<()> {
 
 fn reap_now() {
     let _starting = STARTING.write().unwrap_or_else(PoisonError::into_inner);
-    let ours = started().clone().unwrap_or_default();
-    for child in of_this_process() {
-        if let Some(pid) = Pid::from_raw(child)
-            && !ours.contains(&child)
-        {
-            // One that lives is left as it is.
-            let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
-        }
+    for pid in orphans().into_iter().filter_map(Pid::from_raw) {
+        // One that lives is left as it is.
+        let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
     }
 }
 
-/// The children of all threads of this process.
-pub(super) fn of_this_process() -> Vec<i32> {
-    of("self")
+/// The children of this process that nobody here has started. One that is being started may be among them.
+pub(super) fn orphans() -> Vec<i32> {
+    let mut children = of("self");
+    if let Some(ours) = started().as_ref() {
+        children.retain(|child| !ours.contains(child));
+    }
+    children
 }
 
 /// The children of all threads of a process; none where the kernel does not tell (CONFIG_PROC_CHILDREN).

@@ -34,9 +34,10 @@ impl Family {
         &self.mark[VARIABLE.len() + 1..]
     }
 
-    /// Kills all that live and says how many those were. Reads /proc, and so blocks a little.
-    pub(super) fn kill(&self) -> usize {
-        candidates().into_iter().filter(|pid| self.kill_one(*pid)).count()
+    /// Kills all that live of the family of a process that was started here, and says how many those were. Reads
+    /// /proc, and so blocks a little.
+    pub(super) fn kill(&self, leader: Pid) -> usize {
+        candidates(leader).into_iter().filter(|pid| self.kill_one(*pid)).count()
     }
 
     fn kill_one(&self, pid: i32) -> bool {
@@ -56,13 +57,14 @@ impl Family {
     }
 }
 
-/// The processes to look at. Where orphans come here, all that a family has left are descendants of this
-/// process; else they may be anywhere.
-fn candidates() -> Vec<i32> {
+/// The processes to look at. Where orphans come here, all that a family has left are descendants of its leader, or of
+/// orphans that have come already, and those of other leaders need no look; else they may be anywhere.
+fn candidates(leader: Pid) -> Vec<i32> {
     if !children::adopts() {
         return everybody();
     }
-    let mut found = children::of_this_process();
+    let mut found = children::orphans();
+    found.push(leader.as_raw_nonzero().get());
     let mut at = 0;
     while let Some(pid) = found.get(at) {
         found.extend(children::of(&pid.to_string()));

@@ -160,8 +160,8 @@ impl Body {
         let deadline = tokio::time::Instant::now() + KILL_WAIT;
         loop {
             self.signal(Signal::KILL);
-            let family = self.family.clone();
-            let left = tokio::task::spawn_blocking(move || family.kill()).await.unwrap_or(0);
+            let (family, leader) = (self.family.clone(), self.pid);
+            let left = tokio::task::spawn_blocking(move || family.kill(leader)).await.unwrap_or(0);
             if left == 0 || tokio::time::Instant::now() > deadline {
                 break;
             }
@@ -193,7 +193,7 @@ impl Drop for Body {
         // The runtime ends: a killed process is usually gone within a millisecond, and whoever takes over from
         // this process reaps what is not.
         self.signal(Signal::KILL);
-        self.family.kill();
+        self.family.kill(self.pid);
         let mut ended = [PollFd::new(self.pidfd.get_ref(), PollFlags::IN)];
         let _ = poll(&mut ended, Some(&LAST_WAIT));
         self.reap();
