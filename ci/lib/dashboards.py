@@ -27,6 +27,9 @@ TOKEN = (WORK / "token").read_text().strip()
 # How long panels may take to have data.
 PATIENCE_SECONDS = 120
 
+# Connections to the admin API that say nothing, and are cut off after ten seconds.
+SILENT = []
+
 # What is 0 where the gateway and its machine work, or is over before a scrape: here a number is enough.
 MAY_BE_ZERO = (
     "polygate_accept_errors_total",
@@ -179,6 +182,8 @@ def traffic(turn):
         exchange(endpoint("nowhere", "tcp"), b"hello")
     waiting = files(turn)
     http("/api/v1/info")
+    admin = urllib.parse.urlparse(ADMIN)
+    SILENT.append(socket.create_connection((admin.hostname, admin.port)))
     # So few that nobody is locked out.
     if turn <= 3:
         http("/api/v1/info", token="wrong")
