@@ -58,8 +58,13 @@ impl Authority {
 
     /// A gateway that echoes over TLS: the endpoint.
     fn back(&self, name: &str, more: &str) -> Gate {
+        self.serving("echo", name, more)
+    }
+
+    /// The same with another handler.
+    fn serving(&self, handler: &str, name: &str, more: &str) -> Gate {
         Gate::start(&format!(
-            "[listeners.back]\nbind = ['tcp://127.0.0.1:0', 'unix://back.sock']\nhandler = 'echo'\ntls = {{ cert = '{}', key = '{}'{more} }}",
+            "[listeners.back]\nbind = ['tcp://127.0.0.1:0', 'unix://back.sock']\nhandler = '{handler}'\ntls = {{ cert = '{}', key = '{}'{more} }}",
             self.path(&format!("{name}.pem")),
             self.path(&format!("{name}.key"))
         ))
@@ -199,6 +204,31 @@ fn roots_are_renewed_by_a_reload_and_probes_speak_tls() {
     let renewed = authority.back("good", "");
     gate.reload(&text.replace(&at, &renewed.address("back")));
     gate.connect("in").ask("three", "three");
+}
+
+#[test]
+fn probes_ask_over_tls_as_well() {
+    let authority = Authority::new();
+    let back = authority.serving("http", "good", "");
+    let at = back.address("back");
+    let text =
+        authority.forward(&[&at], "", "") + "health = { kind = 'http', interval = '50ms', fall = 1 }\n";
+    let gate = Gate::start(&text);
+    eventually("it is probed", || account(&gate, &at).health_checks > 2);
+    assert_eq!((account(&gate, &at).health_check_failures, account(&gate, &at).up), (0, true));
+}
+
+#[test]
+fn who_does_not_read_what_comes_over_tls_holds_the_endpoint_back_and_is_closed() {
+    let authority = Authority::new();
+    let back = authority.serving("chargen", "good", "");
+    let at = back.address("back");
+    let gate = Gate::start(&authority.forward(&[&at], "", "timeouts.stall = '500ms'"));
+    let _silent = gate.connect("in");
+    eventually("it is closed", || gate.closed("in", CloseReason::Stall) == 1);
+    // No more has come from the endpoint, which sends for ever, than sockets hold.
+    let received = account(&gate, &at).received_bytes;
+    assert!((1..64 << 20).contains(&received), "{received}");
 }
 
 #[test]
