@@ -30,6 +30,7 @@ pub mod forward;
 pub mod ftp;
 pub mod http;
 pub mod json_ftp;
+mod peers;
 pub mod reply;
 pub mod runner;
 pub mod time;

@@ -1,22 +1,19 @@
 //! Conversations over datagrams: a sender's first one begins it, and silence ends it.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::super::peers::Known;
 use super::{Console, Options};
 use crate::console::{About, Speaker, Talk};
 use crate::handler::{Answer, Flow, Packet, Phase, Replier};
-use crate::stats::{CloseReason, Peer};
+use crate::stats::CloseReason;
 
 /// A conversation ends when nothing has been said for so long.
 const IDLE: Duration = Duration::from_secs(300);
-
-/// Datagrams of one sender that wait to be noted.
-const QUEUE: usize = 16;
 
 /// Conversations of one listener at once: addresses can be forged, and must not take every place.
 const MOST: usize = 500;
@@ -24,38 +21,12 @@ const MOST: usize = 500;
 /// The most of a datagram that is noted, in bytes.
 const LONGEST: usize = 4 * 1024;
 
-/// Who talks over datagrams: endpoint and sender, and where what they say goes.
-#[derive(Debug, Default)]
-pub(super) struct Peers(Mutex<HashMap<Key, mpsc::Sender<String>>>);
-
-type Key = (Box<str>, Peer);
-
-impl Peers {
-    fn locked(&self) -> MutexGuard<'_, HashMap<Key, mpsc::Sender<String>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether there is none.
-    pub(super) fn is_empty(&self) -> bool {
-        self.locked().is_empty()
-    }
-}
-
 /// Notes a datagram. Called in the receive loop, so what cannot be noted at once is not.
 pub(super) fn heard(console: &Console, packet: &Packet<'_>) -> Answer {
     let bytes = packet.bytes();
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(LONGEST)]).into_owned();
-    let key: Key = (packet.local().into(), packet.peer().clone());
-    let mut peers = console.peers.locked();
-    let text = match peers.get(&key) {
-        None => text,
-        Some(sender) => match sender.try_send(text) {
-            Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => return Answer::Silence,
-            // It is ending just now: this one begins the next.
-            Err(mpsc::error::TrySendError::Closed(text)) => text,
-        },
-    };
-    if peers.len() >= MOST {
+    let Err(text) = console.peers.tell(packet, text) else { return Answer::Silence };
+    if console.peers.len() >= MOST {
         tracing::debug!(target: "polygate::conn", listener = packet.listener(), "too many conversations");
         return Answer::Silence;
     }
@@ -76,31 +47,11 @@ pub(super) fn heard(console: &Console, packet: &Packet<'_>) -> Answer {
         flow.ends_because(CloseReason::Handler);
         return Answer::Silence;
     };
-    let (sender, said) = mpsc::channel(QUEUE);
-    let _ = sender.try_send(text);
-    let forget = Forget { peers: console.peers.clone(), sender: sender.clone(), key: key.clone() };
-    peers.insert(key, sender);
-    drop(peers);
+    let (said, known) = console.peers.begin(packet, text);
     let meter = flow.meter().clone();
-    let task = tokio::spawn(converse(console.options.clone(), talk, (replier, flow), said, forget));
+    let task = tokio::spawn(converse(console.options.clone(), talk, (replier, flow), said, known));
     meter.arm(task.abort_handle());
     Answer::Silence
-}
-
-/// Takes a sender off the list, unless the next conversation with the same one is there already.
-struct Forget {
-    peers: Arc<Peers>,
-    sender: mpsc::Sender<String>,
-    key: Key,
-}
-
-impl Drop for Forget {
-    fn drop(&mut self) {
-        let mut peers = self.peers.locked();
-        if peers.get(&self.key).is_some_and(|sender| sender.same_channel(&self.sender)) {
-            peers.remove(&self.key);
-        }
-    }
 }
 
 async fn converse(
@@ -108,7 +59,7 @@ async fn converse(
     mut talk: Talk,
     (replier, mut flow): (Replier, Flow),
     mut said: mpsc::Receiver<String>,
-    forget: Forget,
+    known: Known<String>,
 ) {
     let meter = flow.meter().clone();
     let send = |text: &str| replier.send(text.as_bytes()).inspect(|()| meter.add_sent(text.len())).is_ok();
@@ -142,5 +93,5 @@ async fn converse(
     };
     flow.ends_because(reason);
     said.close();
-    drop(forget);
+    drop(known);
 }

@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::Instant;
 
+use super::peers::Peers;
 use crate::config::{Finding, Findings, Timeout, Transports};
 use crate::console::{About, Consoles, Speaker, Talk};
 use crate::handler::{Answer, BuildError, Conn, Context, DatagramHandler, Handler, Packet, StreamHandler};
-use datagrams::Peers;
 use text::Text;
 
 /// What one read takes at most, and so one entry of a conversation holds.
@@ -46,7 +46,7 @@ impl Default for Options {
 pub struct Console {
     options: Arc<Options>,
     consoles: Arc<Consoles>,
-    peers: Arc<Peers>,
+    peers: Arc<Peers<String>>,
 }
 
 impl Handler for Console {
@@ -107,7 +107,7 @@ impl DatagramHandler for Console {
     }
 
     fn is_busy(&self) -> bool {
-        !self.peers.is_empty()
+        self.peers.len() > 0
     }
 }
 

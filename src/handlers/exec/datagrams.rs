@@ -2,54 +2,25 @@
 //!
 //! Its standard input and output are a datagram socket, so that what it reads and writes at once is one datagram.
 
-use std::collections::HashMap;
 use std::io;
 use std::os::unix::net::UnixDatagram;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use rustix::net::RecvFlags;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
+use super::super::peers::Known;
 use super::{Exec, NAMES, Options};
 use crate::handler::{Answer, Flow, Packet, Phase, Replier};
 use crate::process::{Counts, End, Given, Process, Program, Start};
 use crate::stats::{CloseReason, Peer, ProcessFailure};
 
-/// Datagrams that wait for one process.
-const QUEUE: usize = 16;
-
 /// The longest datagram.
 const LONGEST: usize = 64 * 1024;
 
-/// Who has a process: endpoint and sender, and where their datagrams go.
-#[derive(Debug, Default)]
-pub(super) struct Peers(Mutex<HashMap<Key, mpsc::Sender<Box<[u8]>>>>);
-
-type Key = (Box<str>, Peer);
-
-impl Peers {
-    fn locked(&self) -> MutexGuard<'_, HashMap<Key, mpsc::Sender<Box<[u8]>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether nobody has one.
-    pub(super) fn is_empty(&self) -> bool {
-        self.locked().is_empty()
-    }
-}
-
 /// Gives a datagram to its sender's process. Called in the receive loop: what does not fit is lost, as datagrams are.
 pub(super) fn heard(exec: &Exec, packet: &Packet<'_>) -> Answer {
-    let key: Key = (packet.local().into(), packet.peer().clone());
-    let mut peers = exec.peers.locked();
-    let mut bytes: Box<[u8]> = packet.bytes().into();
-    if let Some(sender) = peers.get(&key) {
-        match sender.try_send(bytes) {
-            Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => return Answer::Silence,
-            // It is ending just now: this one begins the next.
-            Err(mpsc::error::TrySendError::Closed(unsent)) => bytes = unsent,
-        }
-    }
+    let Err(bytes) = exec.peers.tell(packet, packet.bytes().into()) else { return Answer::Silence };
     // A reply without an address to go to is counted as that.
     let Some(replier) = packet.replier() else { return Answer::Reply };
     if packet.is_draining() {
@@ -60,11 +31,7 @@ pub(super) fn heard(exec: &Exec, packet: &Packet<'_>) -> Answer {
         tracing::debug!(target: "polygate::process", listener = packet.listener(), "max_children run already");
         return Answer::Silence;
     };
-    let (sender, datagrams) = mpsc::channel(QUEUE);
-    let _ = sender.try_send(bytes);
-    let forget = Forget { peers: exec.peers.clone(), sender: sender.clone(), key: key.clone() };
-    peers.insert(key, sender);
-    drop(peers);
+    let (datagrams, known) = exec.peers.begin(packet, bytes);
     let flow = Flow::open(&replier, packet.peer().clone(), Phase::Work);
     let meter = flow.meter().clone();
     let talk = Talk {
@@ -79,28 +46,12 @@ pub(super) fn heard(exec: &Exec, packet: &Packet<'_>) -> Answer {
     let task = tokio::spawn(async move {
         let id = talk.flow.id();
         let listener = talk.replier.ledger.listener().clone();
-        if let Err(error) = talk.run(place, forget).await {
+        if let Err(error) = talk.run(place, known).await {
             tracing::warn!(target: "polygate::process", conn = id.0, %listener, %error, "failed");
         }
     });
     meter.arm(task.abort_handle());
     Answer::Silence
-}
-
-/// Takes a sender off the list, unless its next process is there already.
-struct Forget {
-    peers: Arc<Peers>,
-    sender: mpsc::Sender<Box<[u8]>>,
-    key: Key,
-}
-
-impl Drop for Forget {
-    fn drop(&mut self) {
-        let mut peers = self.peers.locked();
-        if peers.get(&self.key).is_some_and(|sender| sender.same_channel(&self.sender)) {
-            peers.remove(&self.key);
-        }
-    }
 }
 
 struct Talk {
@@ -114,7 +65,7 @@ struct Talk {
 }
 
 impl Talk {
-    async fn run(mut self, place: OwnedSemaphorePermit, forget: Forget) -> io::Result<()> {
+    async fn run(mut self, place: OwnedSemaphorePermit, known: Known<Box<[u8]>>) -> io::Result<()> {
         let (ours, theirs) = UnixDatagram::pair()?;
         ours.set_nonblocking(true)?;
         let ours = tokio::net::UnixDatagram::from_std(ours)?;
@@ -148,7 +99,7 @@ impl Talk {
             Ok(_) => {}
         }
         self.datagrams.close();
-        drop(forget);
+        drop(known);
         // What it has written before its end, asked of the kernel: the reactor may not have told yet.
         while let Ok((_, n)) = rustix::net::recv(&ours, buffer.as_mut_slice(), RecvFlags::DONTWAIT) {
             let _ = self.reply(&buffer[..n.min(LONGEST)]);

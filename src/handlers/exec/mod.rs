@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use options::Options;
 
+use super::peers::Peers;
 use crate::config::{Findings, Transports};
 use crate::handler::{
     Answer, BuildError, Conn, Context, Counter, DatagramHandler, Handler, Packet, StreamHandler,
@@ -40,7 +41,7 @@ pub struct Exec {
     options: Arc<Options>,
     program: Arc<Program>,
     places: Arc<Semaphore>,
-    peers: Arc<datagrams::Peers>,
+    peers: Arc<Peers<Box<[u8]>>>,
 }
 
 impl Handler for Exec {
@@ -94,7 +95,7 @@ impl DatagramHandler for Exec {
     }
 
     fn is_busy(&self) -> bool {
-        !self.peers.is_empty()
+        self.peers.len() > 0
     }
 }
 
