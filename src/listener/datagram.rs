@@ -38,6 +38,7 @@ pub(super) async fn run_udp(listening: Arc<Listening>, mut binding: watch::Recei
         let current = binding.borrow_and_update().clone();
         let serves = current.rules.serves();
         let lingers = !serves && current.rules.lingers();
+        state.draining = !serves;
         let turn = tokio::select! {
             biased;
             turn = turn(&mut binding, &current, serves) => turn,
@@ -85,6 +86,8 @@ struct UdpLoop<'a> {
     next: usize,
     /// An answer of that length stands in the slot before `next` and waits for the send buffer.
     waiting: Option<usize>,
+    /// Whether only what has begun is served. Looked at once a turn, not with each datagram.
+    draining: bool,
 }
 
 impl<'a> UdpLoop<'a> {
@@ -97,6 +100,7 @@ impl<'a> UdpLoop<'a> {
             held: 0,
             next: 0,
             waiting: None,
+            draining: false,
         }
     }
 
@@ -152,6 +156,7 @@ impl<'a> UdpLoop<'a> {
             listening: &self.listening,
             len: received.len,
             truncated: received.truncated,
+            draining: self.draining,
         };
         let Some(len) = answer(binding, &mut self.rates, &incoming, slot, now) else { return };
         match self.send(binding, len, Ask::Reactor) {
@@ -202,11 +207,13 @@ impl<'a> UdpLoop<'a> {
 pub(super) async fn run_unixgram(listening: Arc<Listening>, mut binding: watch::Receiver<Arc<Binding>>) {
     let Listening::Unixgram(socket, _) = &*listening else { return };
     let weak = Arc::downgrade(&listening);
-    let mut state = UnixgramLoop { socket, listening: weak, slot: vec![0; SLOT], rates: SourceRates::new() };
+    let (slot, rates) = (vec![0; SLOT], SourceRates::new());
+    let mut state = UnixgramLoop { socket, listening: weak, slot, rates, draining: false };
     loop {
         let current = binding.borrow_and_update().clone();
         let serves = current.rules.serves();
         let lingers = !serves && current.rules.lingers();
+        state.draining = !serves;
         let turn = tokio::select! {
             biased;
             turn = turn(&mut binding, &current, serves) => turn,
@@ -226,6 +233,7 @@ struct UnixgramLoop<'a> {
     listening: Weak<Listening>,
     slot: Vec<u8>,
     rates: SourceRates,
+    draining: bool,
 }
 
 impl UnixgramLoop<'_> {
@@ -286,6 +294,7 @@ impl UnixgramLoop<'_> {
             listening: &self.listening,
             len: len.min(limit),
             truncated: len > limit,
+            draining: self.draining,
         };
         let answered = answer(binding, &mut self.rates, &incoming, &mut self.slot, Instant::now());
         let (Some(len), Some(to)) = (answered, from) else { return Ok(()) };

@@ -24,6 +24,8 @@ pub(super) struct Incoming<'a> {
     pub(super) listening: &'a Weak<Listening>,
     pub(super) len: usize,
     pub(super) truncated: bool,
+    /// Whether the listener drains: what has begun goes on, and nothing begins.
+    pub(super) draining: bool,
 }
 
 /// Counts a datagram, and gives it to the handler if nothing speaks against it. Returns the length of the
@@ -54,7 +56,7 @@ pub(super) fn answer(
     let mut packet = Packet::new(slot, incoming.len, &incoming.peer, binding.site.ledger.listener())
         .received_at(&binding.site.address)
         .answered_by(&later)
-        .while_draining(!binding.rules.serves());
+        .while_draining(incoming.draining);
     // A handler's panic stays its own: this datagram is lost, the loop goes on.
     let answered = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| service.answer(&mut packet)));
     let len = packet.bytes().len();
