@@ -13,6 +13,7 @@ shopt -s inherit_errexit
 source "$(dirname "$0")/lib.sh"
 
 need taskset util-linux
+need pgrep procps
 need xinetd xinetd
 rounds=${ROUNDS:-7}
 requests=${REQUESTS:-1000}
@@ -55,9 +56,6 @@ pids[polygate]=$pid
 start xinetd taskset -c 0 xinetd -dontfork -f "$scratch/xinetd.conf" -pidfile "$scratch/xinetd.pid"
 pids[xinetd]=$pid
 until_open "${ports[xinetd]}"
-
-# cpu_ticks PID: of the process and of those that it has waited for.
-cpu_ticks() { sed 's/.*) //' "/proc/$1/stat" | awk '{ print $12 + $13 + $14 + $15 }'; }
 
 tick=$(getconf CLK_TCK)
 for ((round = 0; round < rounds; round++)); do

@@ -7,7 +7,6 @@ not in its way: it reads into one large buffer, or writes from one.
 """
 
 import ftplib
-import os
 import socket
 import ssl
 import sys

@@ -29,6 +29,16 @@ need proftpd proftpd-core
 [ "$(nproc)" -ge 2 ] || die "the servers and the client need a CPU each"
 whats=("$@")
 [ $# -gt 0 ] || whats=(RETR STOR RETR-TLS STOR-TLS NOOP SIZE login idle durability)
+# The last two have tables of their own.
+cpu=() idle="" durability=""
+for what in "${whats[@]}"; do
+    case $what in
+        RETR | STOR | RETR-TLS | STOR-TLS | NOOP | SIZE | login) cpu+=("$what") ;;
+        idle) idle=yes ;;
+        durability) durability=yes ;;
+        *) die "unknown: $what" ;;
+    esac
+done
 rounds=${ROUNDS:-5}
 base=${BASE_PORT:-17900}
 GIB=$((1 << 30))
@@ -45,7 +55,7 @@ disk=$(mktemp -d "${DISK:-/var/tmp}/polygate-ftp.XXXXXX")
 remove_folders() { clean_up; rm -rf "$memory" "$disk"; }
 trap remove_folders EXIT
 chmod 755 "$memory" "$scratch"
-mkdir -p "$memory/polygate/pub" "$memory/pub" "$memory/pub/up" "$memory/empty"
+mkdir -p "$memory/polygate/pub" "$memory/pub/up" "$memory/empty"
 head -c "$GIB" /dev/urandom >"$memory/pub/big"
 head -c 1024 /dev/urandom >"$memory/pub/small"
 ln "$memory/pub/big" "$memory/pub/small" "$memory/polygate/pub/"
@@ -84,14 +94,14 @@ pids[polygate]=$pid
 register() { printf 'SITE REGISTER joe secret\r\nQUIT\r\n' | timeout 10 "$polygate" connect "tcp://127.0.0.1:$1" >/dev/null; }
 
 # Waits for all that the peer leaves behind (PR_SET_CHILD_SUBREAPER): of vsftpd's processes for a session the one that
-# does the work is waited for by nobody else. SIGTERM ends all of it.
+# does the work is waited for by nobody else. SIGTERM ends the peer, and the reaper after it.
 cat >"$scratch/reaper.py" <<'END'
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(36, 1)
 child = os.spawnvp(os.P_NOWAIT, sys.argv[1], sys.argv[1:])
-signal.signal(signal.SIGTERM, lambda *_: (os.kill(child, signal.SIGTERM), os._exit(0)))
-while True:
-    os.wait()
+signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))
+while os.wait()[0] != child:
+    pass
 END
 reaper=(python3 "$scratch/reaper.py")
 
@@ -177,41 +187,34 @@ client() { taskset -c 1 timeout 600 python3 "$(dirname "$0")/ftp.py" "$@"; }
 # The writer's path of a file: peers share a folder, polygate has one an account.
 path_of() { if [ "$1" = polygate ]; then echo "$2"; else echo "up/$1-$2"; fi; }
 
-# cpu_ticks PID: of the process, its child if it is a reaper, and of all that they have waited for.
-cpu_ticks() {
-    local one
-    for one in "$1" $(pgrep -P "$1"); do sed 's/.*) //' "/proc/$one/stat"; done |
-        awk '{ sum += $12 + $13 + $14 + $15 } END { print sum }'
-}
+# How often each is done in a round, and what the figures are in.
+declare -A times=([RETR]=4 [STOR]=4 [RETR-TLS]=1 [STOR-TLS]=1 [NOOP]=50000 [SIZE]=50000 [login]=300)
+declare -A unit=([RETR]=s/GiB [STOR]=s/GiB [RETR-TLS]=s/GiB [STOR-TLS]=s/GiB [NOOP]=µs [SIZE]=µs [login]=µs)
 
-# run NAME WHAT: prints by how much the work is to be divided.
+# run NAME WHAT
 run() {
-    local port=${ports[$1]}
+    local port=${ports[$1]} user=${guest[$1]} n=times=${times[$2]} tls=0
+    case $2 in *-TLS) tls=1 ;; esac
     case $2 in
-        RETR) client "$port" "${guest[$1]}" get times=4 path=big size=$GIB && echo 4 ;;
-        STOR) client "$port" "${writer[$1]}" put times=4 path="$(path_of "$1" big)" size=$GIB && echo 4 ;;
-        RETR-TLS) client "$port" "${guest[$1]}" get tls=1 times=1 path=big size=$GIB && echo 1 ;;
-        STOR-TLS) client "$port" "${writer[$1]}" put tls=1 times=1 path="$(path_of "$1" big)" size=$GIB && echo 1 ;;
-        NOOP) client "$port" "${guest[$1]}" ask times=50000 line=NOOP && echo 50000 ;;
-        SIZE) client "$port" "${guest[$1]}" ask times=50000 line="SIZE small" && echo 50000 ;;
-        login) client "$port" "${guest[$1]}" logins times=300 path=small size=1024 && echo 300 ;;
-        *) die "unknown: $2" ;;
+        RETR*) client "$port" "$user" get "$n" tls=$tls path=big size=$GIB ;;
+        STOR*) client "$port" "${writer[$1]}" put "$n" tls=$tls path="$(path_of "$1" big)" size=$GIB ;;
+        NOOP) client "$port" "$user" ask "$n" line=NOOP ;;
+        SIZE) client "$port" "$user" ask "$n" line="SIZE small" ;;
+        login) client "$port" "$user" logins "$n" path=small size=1024 ;;
     esac
 }
 
 machine
 tick=$(getconf CLK_TCK)
-declare -A unit=([RETR]=s/GiB [STOR]=s/GiB [RETR-TLS]=s/GiB [STOR-TLS]=s/GiB [NOOP]=µs [SIZE]=µs [login]=µs)
-printf '\nServer CPU time; medians of %d rounds\n\n| what | polygate | vsftpd | Pure-FTPd | ProFTPD | polygate to the best |\n|---|---:|---:|---:|---:|---:|\n' "$rounds"
-for what in "${whats[@]}"; do
-    case $what in idle | durability) continue ;; esac
+[ ${#cpu[@]} = 0 ] || printf '\nServer CPU time; medians of %d rounds\n\n| what | polygate | vsftpd | Pure-FTPd | ProFTPD | polygate to the best |\n|---|---:|---:|---:|---:|---:|\n' "$rounds"
+for what in "${cpu[@]}"; do
     for ((round = 0; round < rounds; round++)); do
         for name in "${servers[@]}"; do
             before=$(cpu_ticks "${pids[$name]}")
-            count=$(run "$name" "$what")
+            run "$name" "$what"
             # The last process ends, and is waited for.
             sleep 0.3
-            echo "$name $count $(($(cpu_ticks "${pids[$name]}") - before))" >>"$scratch/$what"
+            echo "$name ${times[$what]} $(($(cpu_ticks "${pids[$name]}") - before))" >>"$scratch/$what"
         done
     done
     row=() best=
@@ -238,8 +241,7 @@ descendants() {
     for one in $(pgrep -P "$1"); do echo "$one"; descendants "$one"; done
 }
 
-for what in "${whats[@]}"; do
-    [ "$what" = idle ] || continue
+if [ -n "$idle" ]; then
     printf '\nAn idle session that has logged in, KiB of Pss\n\n| server | sessions | KiB each |\n|---|---:|---:|\n'
     for name in "${servers[@]}"; do
         sessions=50
@@ -255,33 +257,33 @@ for what in "${whats[@]}"; do
         wait "$idle_pid"
         awk -v name="$name" -v n="$sessions" -v kib=$((after - before)) 'BEGIN { printf "| %s | %d | %.1f |\n", name, n, kib / n }'
     done
-done
+fi
 
-for what in "${whats[@]}"; do
-    [ "$what" = durability ] || continue
-    printf '\nFiles of 1 MiB on a disk, 8 sessions at once, files a second; medians of %d rounds\n\n' "$rounds"
+if [ -n "$durability" ]; then
+    sessions=8 files=25
+    printf '\nFiles of 1 MiB on a disk, %d sessions at once, files a second; medians of %d rounds\n\n' "$sessions" "$rounds"
     port=$((base + 4))
-    for durability in none rename acked; do
-        gateway_config "$durability" "$durability" "$disk/$durability" "$port"
-        start_gateway "$scratch/$durability.toml" taskset -c 0
-        pids[$durability]=$pid ports[$durability]=$port
+    for level in none rename acked; do
+        gateway_config "$level" "$level" "$disk/$level" "$port"
+        start_gateway "$scratch/$level.toml" taskset -c 0
+        pids[$level]=$pid ports[$level]=$port
         register "$port"
         port=$((port + 1))
         : >"$scratch/polygate.out"
     done
     for ((round = 0; round < rounds; round++)); do
-        for durability in none rename acked; do
+        for level in none rename acked; do
             # What others have left to be written is not this one's work.
             sync
             before=$(date +%s%N)
-            client "${ports[$durability]}" joe puts sessions=8 times=25 size=$((1 << 20)) path="$round"
-            echo "$durability $(($(date +%s%N) - before)) 200000000000" >>"$scratch/durability"
+            client "${ports[$level]}" joe puts sessions=$sessions times=$files size=$((1 << 20)) path="$round"
+            echo "$level $(($(date +%s%N) - before)) $((sessions * files))000000000" >>"$scratch/durability"
         done
     done
     printf '| durability | files a second |\n|---|---:|\n'
-    for durability in none rename acked; do
-        printf '| %s | %.0f |\n' "$durability" "$(median "$scratch/durability" "$durability" 3 2)"
+    for level in none rename acked; do
+        printf '| %s | %.0f |\n' "$level" "$(median "$scratch/durability" "$level" 3 2)"
     done
     awk -v a="$(median "$scratch/durability" acked 3 2)" -v b="$(median "$scratch/durability" rename 3 2)" \
         'BEGIN { printf "\nacked to rename: %.2f\n", a / b }'
-done
+fi

@@ -95,6 +95,14 @@ median() {
         awk '{ all[NR] = $1 } END { print NR % 2 ? all[(NR + 1) / 2] : (all[NR / 2] + all[NR / 2 + 1]) / 2 }'
 }
 
+# cpu_ticks PID: CPU time of the process, of its children, and of all that they have waited for (proc(5): utime, stime,
+# cutime and cstime), in ticks of which a second has `getconf CLK_TCK`.
+cpu_ticks() {
+    local one
+    for one in "$1" $(pgrep -P "$1"); do sed 's/.*) //' "/proc/$one/stat"; done |
+        awk '{ sum += $12 + $13 + $14 + $15 } END { print sum }'
+}
+
 # machine: what a table must say of where it comes from.
 machine() {
     echo "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores, Linux $(uname -r)"
