@@ -11,7 +11,7 @@
 #   ROUNDS=5                   how often
 #   BASE_PORT=17900            the first of the ports
 #   DISK=/var/tmp              a folder on a disk
-#   PROFTPD_MODULES=/usr/lib/proftpd
+#   PROFTPD_MODULES=/usr/lib/proftpd   where ProFTPD's modules are
 set -euo pipefail
 shopt -s inherit_errexit
 # shellcheck source=SCRIPTDIR/lib.sh
@@ -25,6 +25,8 @@ need vsftpd vsftpd
 need pure-ftpd pure-ftpd
 need pure-pw pure-ftpd
 need proftpd proftpd-core
+modules=${PROFTPD_MODULES:-/usr/lib/proftpd}
+[ -e "$modules/mod_tls.so" ] || die "$modules/mod_tls.so is missing (Debian: proftpd-mod-crypto); PROFTPD_MODULES names its folder"
 [ "$(id -u)" = 0 ] || die "the peers change their root folder: run it as root"
 [ "$(nproc)" -ge 2 ] || die "the servers and the client need a CPU each"
 whats=("$@")
@@ -147,7 +149,7 @@ pids[pure-ftpd]=$pid
 echo "joe:$hash:65534:65534::$memory/pub:/bin/sh" >"$scratch/passwd.pro"
 chmod 600 "$scratch/passwd.pro"
 cat >"$scratch/proftpd.conf" <<END
-ModulePath ${PROFTPD_MODULES:-/usr/lib/proftpd}
+ModulePath $modules
 LoadModule mod_tls.c
 ServerName bench
 ServerType standalone
